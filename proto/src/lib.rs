@@ -1,0 +1,7 @@
+//! Every format that crosses a process boundary.
+//!
+//! Invariants: no I/O, no clock, and any input gives a value or an error, never a panic.
+
+pub mod http;
+pub mod revision;
+pub mod snapshot;

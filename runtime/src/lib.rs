@@ -1,0 +1,3 @@
+//! The data plane: everything that touches the kernel on behalf of a tool call.
+
+pub mod http;
