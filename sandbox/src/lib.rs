@@ -1,1 +1,3 @@
-//! ringway-sandbox
+//! ringway-sandbox: supervised local MCP servers, and the bridge that presents them as HTTP.
+
+pub mod http_client;

@@ -1,0 +1,530 @@
+//! A small HTTP client: what control probes servers with, what the command line asks the gateway with, and
+//! what the bridge reaches legacy HTTP+SSE servers with.
+//!
+//! It does one exchange and nothing more: no redirects (a redirect could lead a credential to another host), no
+//! cookies, no decompression. TCP connections are kept alive and pooled per origin; a Unix socket gets a
+//! connection per request, which on one machine costs some microseconds. The deadline of a request runs to the
+//! response head; reading the body is the caller's, with [`read_body`] for the common case.
+//!
+//! Read [`Address`], then [`HttpClient::request`], then [`ClientError`], whose texts say which side failed.
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::{Method, Request, Response, Uri, body::Incoming, header::HOST};
+use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+};
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject},
+};
+use std::{error::Error, fmt, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
+use tokio::{net::UnixStream, time::timeout};
+
+/// Idle connections kept per origin: a prober and a handful of event streams, never a load generator.
+const IDLE_PER_ORIGIN_MAX: usize = 8;
+/// How long an idle connection is kept; below the 60 s after which common proxies cut theirs.
+const IDLE_KEEP: Duration = Duration::from_secs(50);
+/// TCP connect alone; the request's own deadline covers TLS and the head.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The path of an MCP endpoint behind a Unix socket, which has no URL of its own.
+const UNIX_PATH: &str = "/mcp";
+
+/// Where a request goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// `http://…` or `https://…`, path included.
+    Url(Uri),
+    /// `unix:/absolute/path.sock`; requests go to the path `/mcp`.
+    Unix(PathBuf),
+}
+
+impl Address {
+    /// Reads an address as it stands in a configuration or a snapshot document.
+    pub fn parse(text: &str) -> Result<Self, AddressError> {
+        let refuse = |reason| {
+            Err(AddressError {
+                address: text.to_owned(),
+                reason,
+            })
+        };
+        if let Some(path) = text.strip_prefix("unix:") {
+            return match path.starts_with('/') {
+                true => Ok(Self::Unix(PathBuf::from(path))),
+                false => refuse("a Unix socket needs an absolute path, as in unix:/run/server.sock"),
+            };
+        }
+        let Ok(uri) = Uri::from_str(text) else {
+            return refuse("it is not a URL");
+        };
+        match (uri.scheme_str(), uri.authority()) {
+            (Some("http" | "https"), Some(authority)) if authority.as_str().contains('@') => {
+                refuse("it carries a user name or password; send a credential as a header instead")
+            }
+            (Some("http" | "https"), Some(authority)) if !authority.host().is_empty() => Ok(Self::Url(uri)),
+            (Some("http" | "https"), _) => refuse("it names no host"),
+            _ => refuse("it must begin with http://, https:// or unix:/"),
+        }
+    }
+
+    /// The path (and query) requests go to unless overridden.
+    pub fn path(&self) -> &str {
+        match self {
+            Self::Url(uri) => uri.path_and_query().map_or("/", |p| p.as_str()),
+            Self::Unix(_) => UNIX_PATH,
+        }
+    }
+
+    /// The URI of a request to this address, with another path and query when one is given.
+    fn uri(&self, path_override: Option<&str>) -> Result<Uri, hyper::http::Error> {
+        let path = path_override.unwrap_or(self.path());
+        match self {
+            Self::Url(uri) => {
+                let mut parts = uri.clone().into_parts();
+                parts.path_and_query = Some(path.parse()?);
+                Ok(Uri::from_parts(parts)?)
+            }
+            Self::Unix(_) => Ok(path.parse()?),
+        }
+    }
+}
+
+impl FromStr for Address {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::parse(text)
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Url(uri) => uri.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// An address that cannot be used, and why.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("the address {address:?} cannot be used: {reason}")]
+pub struct AddressError {
+    /// The text that was read.
+    pub address: String,
+    /// What is wrong with it and what would be right.
+    pub reason: &'static str,
+}
+
+/// An exchange that gave no response, sorted by the side at fault.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// Our side: the request could not even be written.
+    #[error("the request to {address} is not valid HTTP ({reason}); check the configured headers and path")]
+    Request {
+        /// Where it was meant to go.
+        address: String,
+        /// What the HTTP library refused.
+        reason: String,
+    },
+    /// Between the two: no connection.
+    #[error(
+        "cannot connect to {address}: {reason}; check that the server runs and that the address, port and certificate are right"
+    )]
+    Connect {
+        /// Where we tried to connect.
+        address: String,
+        /// Every cause, outermost first.
+        reason: String,
+    },
+    /// Their side: too slow.
+    #[error("{address} gave no answer within {after:?}; check the server's health or allow it more time")]
+    Timeout {
+        /// Who was asked.
+        address: String,
+        /// The deadline that passed.
+        after: Duration,
+    },
+    /// Their side: connected, then broke off or spoke something other than HTTP.
+    #[error(
+        "{address} broke off the exchange: {reason}; check the server's log and that the address speaks HTTP"
+    )]
+    Exchange {
+        /// Who was asked.
+        address: String,
+        /// Every cause, outermost first.
+        reason: String,
+    },
+    /// Their side: the body ended early, came too slowly or was too large.
+    #[error("the response body could not be read: {reason}")]
+    Body {
+        /// Every cause, outermost first.
+        reason: String,
+    },
+}
+
+/// Why a client could not be built.
+#[derive(Debug, thiserror::Error)]
+pub enum CaError {
+    /// The text is not PEM, or a certificate in it cannot be an authority.
+    #[error("the CA file cannot be read: {0}")]
+    Pem(String),
+    /// PEM, but without a certificate.
+    #[error("the CA file holds no certificate")]
+    Empty,
+}
+
+/// An HTTP client; clones share one pool of connections.
+#[derive(Clone)]
+pub struct HttpClient {
+    pooled: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+}
+
+impl fmt::Debug for HttpClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpClient").finish_non_exhaustive()
+    }
+}
+
+impl Default for HttpClient {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl HttpClient {
+    /// A client that trusts the public authorities.
+    pub fn new() -> Self {
+        Self::with_tls(tls_builder().with_webpki_roots().with_no_client_auth())
+    }
+
+    /// A client that trusts the authorities of `pem` and no others.
+    pub fn with_ca(pem: &[u8]) -> Result<Self, CaError> {
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(pem) {
+            let certificate = certificate.map_err(|e| CaError::Pem(e.to_string()))?;
+            roots.add(certificate).map_err(|e| CaError::Pem(e.to_string()))?;
+        }
+        if roots.is_empty() {
+            return Err(CaError::Empty);
+        }
+        Ok(Self::with_tls(
+            tls_builder().with_root_certificates(roots).with_no_client_auth(),
+        ))
+    }
+
+    fn with_tls(tls: ClientConfig) -> Self {
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_or_http()
+            .enable_all_versions()
+            .wrap_connector(tcp);
+        let pooled = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_KEEP)
+            .pool_max_idle_per_host(IDLE_PER_ORIGIN_MAX)
+            .build(connector);
+        Self { pooled }
+    }
+
+    /// One exchange, up to the response head. `within` bounds connecting, sending and waiting for the head;
+    /// dropping the future gives the request up.
+    pub async fn request(
+        &self,
+        address: &Address,
+        method: Method,
+        path_override: Option<&str>,
+        headers: Vec<(String, String)>,
+        body: Bytes,
+        within: Duration,
+    ) -> Result<Response<Incoming>, ClientError> {
+        let request =
+            build(address, method, path_override, headers, body).map_err(|e| ClientError::Request {
+                address: address.to_string(),
+                reason: e.to_string(),
+            })?;
+        let exchange = async {
+            match address {
+                Address::Url(_) => self.over_tcp(address, request).await,
+                Address::Unix(path) => over_unix(address, path, request).await,
+            }
+        };
+        match timeout(within, exchange).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(ClientError::Timeout {
+                address: address.to_string(),
+                after: within,
+            }),
+        }
+    }
+
+    async fn over_tcp(
+        &self,
+        address: &Address,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Response<Incoming>, ClientError> {
+        self.pooled
+            .request(request)
+            .await
+            .map_err(|error| match error.is_connect() {
+                true => ClientError::Connect {
+                    address: address.to_string(),
+                    reason: causes(&error),
+                },
+                false => ClientError::Exchange {
+                    address: address.to_string(),
+                    reason: causes(&error),
+                },
+            })
+    }
+}
+
+/// Reads a whole body of at most `bytes_max` bytes within a deadline.
+pub async fn read_body(body: Incoming, bytes_max: usize, within: Duration) -> Result<Bytes, ClientError> {
+    match timeout(within, Limited::new(body, bytes_max).collect()).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) => Err(ClientError::Body {
+            reason: causes(error.as_ref()),
+        }),
+        Err(_) => Err(ClientError::Body {
+            reason: format!("it was not complete within {within:?}"),
+        }),
+    }
+}
+
+fn tls_builder() -> rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier> {
+    // Named explicitly: the process-wide default provider is not ours to set.
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    match ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions() {
+        Ok(builder) => builder,
+        // ring supports both TLS 1.2 and 1.3; only a provider without any common suite can be refused.
+        Err(_) => unreachable!("ring offers the default TLS versions"),
+    }
+}
+
+fn build(
+    address: &Address,
+    method: Method,
+    path_override: Option<&str>,
+    headers: Vec<(String, String)>,
+    body: Bytes,
+) -> Result<Request<Full<Bytes>>, hyper::http::Error> {
+    let mut request = Request::builder().method(method).uri(address.uri(path_override)?);
+    let names_host = headers
+        .iter()
+        .any(|(name, _)| name.eq_ignore_ascii_case(HOST.as_str()));
+    for (name, value) in headers {
+        request = request.header(name, value);
+    }
+    // Behind a Unix socket there is no authority; HTTP/1.1 wants a Host all the same (RFC 9112 §3.2).
+    if matches!(address, Address::Unix(_)) && !names_host {
+        request = request.header(HOST, "localhost");
+    }
+    request.body(Full::new(body))
+}
+
+async fn over_unix(
+    address: &Address,
+    path: &PathBuf,
+    request: Request<Full<Bytes>>,
+) -> Result<Response<Incoming>, ClientError> {
+    let stream = UnixStream::connect(path)
+        .await
+        .map_err(|e| ClientError::Connect {
+            address: address.to_string(),
+            reason: e.to_string(),
+        })?;
+    let broken = |e: hyper::Error| ClientError::Exchange {
+        address: address.to_string(),
+        reason: causes(&e),
+    };
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(broken)?;
+    // Ends by itself: once the sender is gone and the body was read or dropped.
+    tokio::spawn(connection);
+    sender.send_request(request).await.map_err(broken)
+}
+
+/// An error and what lies beneath it, in one line: hyper's own texts say "client error (Connect)" and no more.
+fn causes(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hyper::{body::Body, server::conn::http1, service::service_fn};
+    use std::convert::Infallible;
+    use tokio::{
+        io::{AsyncRead, AsyncWrite},
+        net::{TcpListener, UnixListener},
+    };
+
+    const SOON: Duration = Duration::from_secs(10);
+
+    /// Answers with the request's method, path, host and `x-token`, and a redirect status that must not be followed.
+    async fn mirror(io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+        let service = service_fn(|request: Request<Incoming>| async move {
+            let header = |name: &str| {
+                request
+                    .headers()
+                    .get(name)
+                    .and_then(|v| v.to_str().ok())
+                    .unwrap_or("-")
+                    .to_owned()
+            };
+            let seen = format!(
+                "{} {} {} {}",
+                request.method(),
+                request.uri(),
+                header("x-token"),
+                request.body().size_hint().lower()
+            );
+            let response = Response::builder().status(307).header("location", "/elsewhere");
+            Ok::<_, Infallible>(
+                response
+                    .body(Full::new(Bytes::from(seen)))
+                    .expect("static response"),
+            )
+        });
+        let _ = http1::Builder::new()
+            .serve_connection(TokioIo::new(io), service)
+            .await;
+    }
+
+    async fn text(response: Response<Incoming>) -> String {
+        let bytes = read_body(response.into_body(), 1 << 20, SOON)
+            .await
+            .expect("body");
+        String::from_utf8(bytes.to_vec()).expect("text")
+    }
+
+    #[test]
+    fn addresses_are_read_and_refused_with_advice() {
+        let unix = Address::parse("unix:/run/a.sock").expect("unix");
+        assert_eq!(
+            (unix.path(), unix.to_string().as_str()),
+            ("/mcp", "unix:/run/a.sock")
+        );
+        let url = Address::parse("https://example.com:8443/a?b=c").expect("url");
+        assert_eq!(
+            (url.path(), url.to_string().as_str()),
+            ("/a?b=c", "https://example.com:8443/a?b=c")
+        );
+        for (text, advice) in [
+            ("unix:run/a.sock", "absolute"),
+            ("ftp://example.com/", "http://"),
+            ("example.com", "http://"),
+            ("http://user:pass@example.com/", "header"),
+            ("http://", "not a URL"),
+        ] {
+            let error = Address::parse(text).expect_err(text).to_string();
+            assert!(error.contains(advice), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn speaks_over_tcp_without_following_redirects() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("listener");
+        let address = format!("http://{}/mcp", listener.local_addr().expect("address"));
+        tokio::spawn(async move {
+            // One accept only: the second request must come over the pooled connection.
+            let (io, _) = listener.accept().await.expect("accept");
+            mirror(io).await;
+        });
+        let (client, address) = (HttpClient::new(), Address::parse(&address).expect("address"));
+        let token = vec![("X-Token".to_owned(), "t".to_owned())];
+        let first = client
+            .request(&address, Method::POST, None, token, Bytes::from("{}"), SOON)
+            .await;
+        let first = first.expect("response");
+        assert_eq!(first.status(), 307);
+        assert_eq!(text(first).await, "POST /mcp t 2");
+        let second = client
+            .request(
+                &address,
+                Method::GET,
+                Some("/b?c"),
+                Vec::new(),
+                Bytes::new(),
+                SOON,
+            )
+            .await;
+        assert_eq!(text(second.expect("response")).await, "GET /b?c - 0");
+    }
+
+    #[tokio::test]
+    async fn speaks_over_a_unix_socket() {
+        let directory = tempfile::tempdir().expect("directory");
+        let path = directory.path().join("a.sock");
+        let listener = UnixListener::bind(&path).expect("listener");
+        tokio::spawn(async move {
+            let (io, _) = listener.accept().await.expect("accept");
+            mirror(io).await;
+        });
+        let address = Address::Unix(path);
+        let response = HttpClient::new()
+            .request(&address, Method::DELETE, None, Vec::new(), Bytes::new(), SOON)
+            .await;
+        assert_eq!(text(response.expect("response")).await, "DELETE /mcp - 0");
+    }
+
+    #[tokio::test]
+    async fn failures_say_which_side() {
+        let client = HttpClient::new();
+        let ask = |address: &str, headers: Vec<(String, String)>, within| {
+            let (client, address) = (client.clone(), Address::parse(address).expect("address"));
+            async move {
+                let outcome = client
+                    .request(&address, Method::GET, None, headers, Bytes::new(), within)
+                    .await;
+                outcome.expect_err("must fail")
+            }
+        };
+        let gone = ask("unix:/nonexistent/a.sock", Vec::new(), SOON).await;
+        assert!(matches!(gone, ClientError::Connect { .. }), "{gone}");
+
+        let bad = vec![("bad name".to_owned(), "v".to_owned())];
+        let ours = ask("http://127.0.0.1:1/", bad, SOON).await;
+        assert!(matches!(ours, ClientError::Request { .. }), "{ours}");
+
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("listener");
+        let silent = format!("http://{}/", listener.local_addr().expect("address"));
+        let slow = ask(&silent, Vec::new(), Duration::from_millis(50)).await;
+        assert!(matches!(slow, ClientError::Timeout { .. }), "{slow}");
+
+        let cut = tokio::spawn(async move {
+            // The first accept is the request that timed out above.
+            for _ in 0..2 {
+                drop(listener.accept().await);
+            }
+        });
+        let broken = ask(&silent, Vec::new(), SOON).await;
+        assert!(matches!(broken, ClientError::Exchange { .. }), "{broken}");
+        cut.await.expect("listener task");
+    }
+
+    #[test]
+    fn a_ca_file_without_certificates_is_refused() {
+        assert!(matches!(
+            HttpClient::with_ca(b"nothing here"),
+            Err(CaError::Empty)
+        ));
+        let broken = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        assert!(matches!(HttpClient::with_ca(broken), Err(CaError::Pem(_))));
+    }
+}
