@@ -3,5 +3,6 @@
 //! Invariants: no I/O, no clock, and any input gives a value or an error, never a panic.
 
 pub mod http;
+pub mod json;
 pub mod revision;
 pub mod snapshot;
