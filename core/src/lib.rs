@@ -1,1 +1,4 @@
 //! ringway-core
+
+pub mod limits;
+pub mod rejection;
