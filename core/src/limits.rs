@@ -26,6 +26,10 @@ pub struct Limits {
     pub search_results_max: usize,
     /// Bytes of one `SEARCH_TOOLS` answer: definitions go into a model's context, and more helps no one.
     pub search_bytes_max: usize,
+    /// Connections toward MCP servers.
+    pub upstream: UpstreamLimits,
+    /// Name lookups.
+    pub dns: DnsLimits,
 }
 
 impl Default for Limits {
@@ -41,6 +45,8 @@ impl Default for Limits {
             parked_lifetime_s: 15 * 60,
             search_results_max: 50,
             search_bytes_max: 256 << 10,
+            upstream: UpstreamLimits::default(),
+            dns: DnsLimits::default(),
         }
     }
 }
@@ -85,3 +91,113 @@ pub const QUERY_BYTES_MAX: usize = 1 << 10;
 pub const QUERY_TERMS_MAX: usize = 32;
 /// A credential header's value: API keys are below 100 bytes, tokens of other kinds below 8 KiB.
 pub const CREDENTIAL_BYTES_MAX: usize = 8 << 10;
+
+/// Bounds of one worker's connections toward MCP servers. A *pool* is one endpoint with one credential.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamLimits {
+    /// HTTP/1.1 connections open in one pool, busy or idle: one call each, so also its calls at once.
+    pub pool_open_max: usize,
+    /// HTTP/1.1 connections a pool keeps idle: what a burst leaves behind, at about 20 KiB each.
+    pub pool_idle_max: usize,
+    /// Calls waiting for a connection or stream in one pool: a second or two of work; beyond it `PoolFull`.
+    pub pool_waiting_max: usize,
+    /// Connections open on a worker, over all pools: half of a usual descriptor limit of 8,192 a process with
+    /// two workers; the other half is for clients.
+    pub worker_open_max: usize,
+    /// Idle HTTP/1.1 connections on a worker, over all pools. Above it the oldest quarter is closed.
+    pub worker_idle_max: usize,
+    /// An idle connection is closed after this long. Below the 60 s of usual load balancers; a server's own
+    /// `Keep-Alive: timeout` shortens it.
+    pub idle_ms: u32,
+    /// HTTP/2 connections in one pool: two share the damage of a lost one, four also the load of one core.
+    pub http2_connections_max: usize,
+    /// Streams at once on one HTTP/2 connection when the peer allows more: its fair share of a 16 MiB window.
+    pub http2_streams_max: usize,
+    /// Streams we reset on one HTTP/2 connection in a second; later ones wait their turn. Peers answer bursts
+    /// of resets by closing the connection (CVE-2023-44487); the strictest default known to us allows 20.
+    pub http2_resets_per_second: u32,
+    /// A PING goes out this often on an HTTP/2 connection.
+    pub ping_every_ms: u32,
+    /// A connection whose PING is not answered in this time is closed.
+    pub pong_within_ms: u32,
+    /// A response head: twice what usual servers are willing to send.
+    pub head_bytes_max: usize,
+    /// Fields in a response head.
+    pub head_fields_max: usize,
+}
+
+impl Default for UpstreamLimits {
+    fn default() -> Self {
+        Self {
+            pool_open_max: 256,
+            pool_idle_max: 64,
+            pool_waiting_max: 1_024,
+            worker_open_max: 2_048,
+            worker_idle_max: 1_024,
+            idle_ms: 45_000,
+            http2_connections_max: 4,
+            http2_streams_max: 256,
+            http2_resets_per_second: 10,
+            ping_every_ms: 15_000,
+            pong_within_ms: 10_000,
+            head_bytes_max: 32 << 10,
+            head_fields_max: 100,
+        }
+    }
+}
+
+/// Bounds of the resolver. The system's resolver does not tell a record's own time to live.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DnsLimits {
+    /// An answer is used this long without asking again: a moved server is found within it.
+    pub ttl_ms: u32,
+    /// A failure is remembered this long: a name that fails must not be looked up once per call.
+    pub negative_ttl_ms: u32,
+    /// An old answer still serves this long after its end while lookups fail: a name server's outage is not
+    /// an outage of every tool.
+    pub stale_ms: u32,
+    /// One lookup; the system resolver's own default is 5 s per name server and try.
+    pub lookup_ms: u32,
+    /// Names remembered: ten times the servers of a large fleet.
+    pub names_max: usize,
+    /// Lookups at once; each holds one blocking thread of the side thread.
+    pub lookups_at_once_max: usize,
+    /// Questions of workers waiting for lookups; beyond it they are refused at once.
+    pub waiting_max: usize,
+    /// Addresses kept of one name: what a connect budget of seconds can try.
+    pub addresses_max: usize,
+}
+
+impl Default for DnsLimits {
+    fn default() -> Self {
+        Self {
+            ttl_ms: 15_000,
+            negative_ttl_ms: 1_000,
+            stale_ms: 600_000,
+            lookup_ms: 5_000,
+            names_max: 4_096,
+            lookups_at_once_max: 8,
+            waiting_max: 4_096,
+            addresses_max: 16,
+        }
+    }
+}
+
+/// 1xx answers skipped before the final one (RFC 9110 §15.2). One or two are usual; a stream of them is abuse.
+pub const INFORMATIONAL_MAX: usize = 8;
+/// Receive window of one HTTP/2 stream: a megabyte in flight fills 100 Mbit/s at 80 ms.
+pub const HTTP2_STREAM_WINDOW_BYTES: u32 = 1 << 20;
+/// Receive window of one HTTP/2 connection: unread streams must not starve the others; sixteen may stall.
+pub const HTTP2_CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+/// Copy buffers of one HTTP/2 connection, each way: four frames of the default size.
+pub const HTTP2_IO_BUFFER_BYTES: usize = 64 << 10;
+/// One read of an HTTP/1.1 upstream: most answers fit in one.
+pub const UPSTREAM_READ_BYTES: usize = 16 << 10;
+/// A request body up to this size is copied behind its head, so that both leave in one write.
+pub const UPSTREAM_COALESCE_BYTES: usize = 32 << 10;
+/// A second address is tried when the first has not answered in this time (RFC 8305 §5 recommends 250 ms).
+pub const CONNECT_STAGGER_MS: u64 = 250;
+/// Blocking threads of the side thread (system resolver, file reads).
+pub const SIDE_BLOCKING_THREADS_MAX: usize = 16;
+/// How long a stopping side thread waits for a blocking lookup that cannot be interrupted.
+pub const SIDE_STOP_MS: u64 = 500;

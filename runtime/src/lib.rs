@@ -1,3 +1,4 @@
 //! The data plane: everything that touches the kernel on behalf of a tool call.
 
 pub mod http;
+pub mod side;
