@@ -1,1 +1,3 @@
 //! ringway-control
+
+pub mod client;
