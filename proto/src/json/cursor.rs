@@ -45,10 +45,7 @@ impl<'d> Cursor<'d> {
         if simdutf8::basic::from_utf8(doc).is_err() {
             // The fast check does not say where; nobody minds a slower second look at a bad document.
             let at = std::str::from_utf8(doc).map_or_else(|e| e.valid_up_to(), str::len);
-            return Err(Fault {
-                at: narrow(at),
-                what: What::Utf8,
-            });
+            return Err(Fault::new(narrow(at), What::Utf8));
         }
         if doc.starts_with(b"\xef\xbb\xbf") {
             return Err(Fault {
@@ -101,17 +98,9 @@ impl<'d> Cursor<'d> {
     }
 
     /// A fault at the present byte: `End` when there is none, `what` otherwise.
-    #[cold]
+    #[inline(always)]
     pub(crate) fn fault(&self, what: What) -> Fault {
-        let what = if self.at >= self.doc.len() {
-            What::End
-        } else {
-            what
-        };
-        Fault {
-            at: narrow(self.at.min(self.doc.len())),
-            what,
-        }
+        fault(self.doc.len(), self.at, what)
     }
 
     /// After the value: whitespace and nothing else.
@@ -200,7 +189,7 @@ impl<'d> Cursor<'d> {
     }
 
     /// Passes a string; the caller has seen its opening quote.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn string(&mut self) -> Result<Text, Fault> {
         let start = self.at + 1;
         let mut at = start;
@@ -211,22 +200,13 @@ impl<'d> Cursor<'d> {
                 Some(b'"') => break,
                 Some(b'\\') => {
                     escaped = true;
-                    at += escape(self.doc, at).ok_or(Fault {
-                        at: narrow(at),
-                        what: What::Escape,
-                    })?;
+                    at += escape(self.doc, at).ok_or(Fault::new(narrow(at), What::Escape))?;
                 }
                 Some(_) => {
-                    return Err(Fault {
-                        at: narrow(at),
-                        what: What::Control,
-                    });
+                    return Err(Fault::new(narrow(at), What::Control));
                 }
                 None => {
-                    return Err(Fault {
-                        at: narrow(self.doc.len()),
-                        what: What::End,
-                    });
+                    return Err(Fault::new(narrow(self.doc.len()), What::End));
                 }
             }
         }
@@ -241,12 +221,9 @@ impl<'d> Cursor<'d> {
     }
 
     /// Passes a number; true when it is written as an integer (no fraction, no exponent).
-    #[inline]
+    #[inline(always)]
     pub(crate) fn number(&mut self) -> Result<bool, Fault> {
-        let bad = Fault {
-            at: self.at(),
-            what: What::Number,
-        };
+        let bad = Fault::new(self.at(), What::Number);
         if self.peek() == b'-' {
             self.step();
         }
@@ -286,7 +263,7 @@ impl<'d> Cursor<'d> {
     }
 
     /// Passes a number or one of the three words.
-    #[inline]
+    #[inline(always)]
     fn scalar(&mut self) -> Result<(), Fault> {
         let word: &[u8] = match self.peek() {
             b'-' | b'0'..=b'9' => return self.number().map(|_| ()),
@@ -306,48 +283,51 @@ impl<'d> Cursor<'d> {
     /// Passes an object or array and everything in it, without recursion: bit `n` of `objects` says whether the
     /// `n`th container opened here is an object.
     fn container(&mut self, outer: u32) -> Result<(), Fault> {
+        // A copy the compiler can keep in registers.
+        let mut here = Self { ..*self };
         let mut objects: u128 = 0;
         let mut open = 0u32;
         'opened: loop {
-            if outer + open >= self.depth_max {
-                return Err(self.fault(What::Depth));
+            if outer + open >= here.depth_max {
+                return Err(here.fault(What::Depth));
             }
-            let mut object = self.peek() == b'{';
+            let mut object = here.peek() == b'{';
             objects = (objects << 1) | u128::from(object);
             open += 1;
-            self.step();
-            self.space();
-            let mut empty = self.peek() == closing(object);
+            here.step();
+            here.space();
+            let mut empty = here.peek() == closing(object);
             loop {
                 if !empty {
                     if object {
-                        self.key()?;
+                        here.key()?;
                     }
-                    match self.peek() {
+                    match here.peek() {
                         b'"' => {
-                            self.string()?;
+                            here.string()?;
                         }
                         b'{' | b'[' => continue 'opened,
-                        _ => self.scalar()?,
+                        _ => here.scalar()?,
                     }
                 }
                 // Behind a value: a comma leads to the next one, a bracket closes and makes its container the
                 // value just passed.
                 loop {
-                    self.space();
-                    let next = self.peek();
+                    here.space();
+                    let next = here.peek();
                     if next == b',' && !empty {
-                        self.step();
-                        self.space();
+                        here.step();
+                        here.space();
                         break;
                     }
                     if next != closing(object) {
-                        return Err(self.fault(What::Unexpected));
+                        return Err(here.fault(What::Unexpected));
                     }
                     empty = false;
-                    self.step();
+                    here.step();
                     open -= 1;
                     if open == 0 {
+                        self.at = here.at;
                         return Ok(());
                     }
                     objects >>= 1;
@@ -358,9 +338,18 @@ impl<'d> Cursor<'d> {
     }
 
     /// The kind of the value ahead.
+    #[inline(always)]
     pub(crate) fn kind(&self) -> Option<Kind> {
         Kind::from_first(self.peek())
     }
+}
+
+/// Out of line and by value, so that the cursor of a hot loop can live in registers.
+#[cold]
+#[inline(never)]
+fn fault(length: usize, at: usize, what: What) -> Fault {
+    let what = if at >= length { What::End } else { what };
+    Fault::new(narrow(at.min(length)), what)
 }
 
 #[inline(always)]

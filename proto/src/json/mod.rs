@@ -145,6 +145,12 @@ pub enum What {
     Trailing,
 }
 
+impl Fault {
+    pub(crate) fn new(at: u32, what: What) -> Self {
+        Self { at, what }
+    }
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self.what {
