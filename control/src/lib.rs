@@ -1,3 +1,4 @@
 //! ringway-control
 
 pub mod client;
+pub mod registry;
