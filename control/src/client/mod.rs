@@ -79,6 +79,9 @@ pub struct McpClient {
     next_id: AtomicU64,
 }
 
+/// The headers and params of a message that is ready to be written.
+type Dressed = (Vec<(String, String)>, Option<Box<RawValue>>);
+
 /// A notification that arrived with an answer: its method and its params.
 pub type OnNotification<'n> = &'n mut (dyn FnMut(&str, Option<&RawValue>) + Send);
 
@@ -228,7 +231,7 @@ impl McpClient {
             match message.kind(id) {
                 Kind::Answer(Ok(result)) => found = Some(Ok(result)),
                 Kind::Answer(Err(mut error)) => {
-                    error.message = failure::quote(&error.message, &self.peer.headers);
+                    error.message = failure::quote(&error.message, &self.peer.secrets());
                     found = Some(Err(Failure::Rpc { status: 200, error }));
                 }
                 Kind::Notification { method, params } => heard(&method, params.as_deref()),
@@ -247,7 +250,7 @@ impl McpClient {
         let (peer, headers) = (self.peer.clone(), self.standing_headers());
         tokio::spawn(async move {
             if let Err(failure) = peer.post(headers, body, ASIDE).await {
-                tracing::debug!(server = %peer.address, %failure, "our answer to the server was not taken");
+                tracing::debug!(server = %peer.shown, failure = peer.describe(&failure), "our answer to the server was not taken");
             }
         });
     }
@@ -264,11 +267,7 @@ impl McpClient {
     }
 
     /// The headers and params of one message: what 2026-07-28 carries in each request, or the session's.
-    fn dress(
-        &self,
-        method: &str,
-        params: Option<&RawValue>,
-    ) -> Result<(Vec<(String, String)>, Option<Box<RawValue>>), Failure> {
+    fn dress(&self, method: &str, params: Option<&RawValue>) -> Result<Dressed, Failure> {
         match self.era {
             Era::Legacy => Ok((self.standing_headers(), params.map(ToOwned::to_owned))),
             Era::Modern => modern_dress(method, params, self.declared),
@@ -286,11 +285,7 @@ impl McpClient {
 }
 
 /// Adds `_meta` and the header mirrors (2026-07-28, "Request metadata", "Streamable HTTP").
-fn modern_dress(
-    method: &str,
-    params: Option<&RawValue>,
-    declared: &str,
-) -> Result<(Vec<(String, String)>, Option<Box<RawValue>>), Failure> {
+fn modern_dress(method: &str, params: Option<&RawValue>, declared: &str) -> Result<Dressed, Failure> {
     let mut fields = message::fields(params)?;
     let mut meta: Fields = message::fields(fields.get("_meta").map(|m| &**m))?;
     let own = [

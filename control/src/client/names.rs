@@ -25,11 +25,10 @@ pub(super) fn mirrored(method: &str, fields: &Fields) -> Option<String> {
 
 /// A header value for any text.
 pub(super) fn encode(value: &str) -> String {
-    let visible = value.bytes().all(|b| matches!(b, 0x20..=0x7E))
-        && !value.starts_with(' ')
-        && !value.ends_with(' ')
-        && !(value.starts_with(OPEN) && value.ends_with(CLOSE));
-    if visible {
+    let visible = value.bytes().all(|b| matches!(b, 0x20..=0x7E));
+    let padded = value.starts_with(' ') || value.ends_with(' ');
+    let ambiguous = value.starts_with(OPEN) && value.ends_with(CLOSE);
+    if visible && !padded && !ambiguous {
         value.to_owned()
     } else {
         format!("{OPEN}{}{CLOSE}", STANDARD.encode(value))

@@ -14,6 +14,8 @@ use std::{fmt, time::Duration};
 const ANSWER_BYTES_MAX: usize = 16 << 20;
 /// An error page is read this far.
 const ERROR_BYTES_MAX: usize = 64 << 10;
+/// A longer path may carry a token; `/mcp` and `/api/v1/mcp` do not.
+const PLAIN_PATH_MAX: usize = 24;
 /// Both types must be accepted, in so many words: four of five SDKs answer 406 to `*/*`.
 const ACCEPT_BOTH: &str = "application/json, text/event-stream";
 
@@ -45,6 +47,8 @@ pub struct Peer {
     pub http: HttpClient,
     /// The one MCP endpoint.
     pub address: Address,
+    /// What of the address may stand in a log: a query can hold a credential.
+    pub shown: String,
     /// Configured headers, credentials among them.
     pub headers: Vec<(String, String)>,
     /// How long to wait for it.
@@ -56,7 +60,7 @@ impl fmt::Debug for Peer {
         // The headers hold credentials; their names are enough.
         let names: Vec<_> = self.headers.iter().map(|(name, _)| name).collect();
         f.debug_struct("Peer")
-            .field("address", &self.address)
+            .field("address", &self.shown)
             .field("headers", &names)
             .finish_non_exhaustive()
     }
@@ -76,11 +80,30 @@ pub(super) enum Reply {
 impl Peer {
     /// A peer with the default deadlines.
     pub fn new(http: HttpClient, address: Address, headers: Vec<(String, String)>) -> Self {
+        let shown = match &address {
+            Address::Url(url) => format!(
+                "{}://{}",
+                url.scheme_str().unwrap_or("http"),
+                url.authority().map_or("", |a| a.as_str())
+            ),
+            Address::Unix(_) => address.to_string(),
+        };
         Self {
             http,
             address,
+            shown,
             headers,
             deadlines: Deadlines::default(),
+        }
+    }
+
+    /// A failure in words that may be logged: without what the address hides.
+    pub fn describe(&self, failure: &Failure) -> String {
+        let text = failure.to_string();
+        if matches!(self.address, Address::Unix(_)) {
+            text
+        } else {
+            text.replace(&self.address.to_string(), &self.shown)
         }
     }
 
@@ -130,8 +153,22 @@ impl Peer {
             .request(&self.address, Method::DELETE, None, headers, Bytes::new(), within)
             .await;
         if let Err(failure) = gone {
-            tracing::debug!(server = %self.address, %failure, "the session was not ended");
+            tracing::debug!(server = %self.shown, failure = self.describe(&failure.into()), "the session was not ended");
         }
+    }
+
+    /// Everything a server knows of us that must not come back in its words: header values, and an address that
+    /// may hold a token.
+    pub(super) fn secrets(&self) -> Vec<(String, String)> {
+        let mut secrets = self.headers.clone();
+        if let Address::Url(url) = &self.address {
+            let path = url.path_and_query().map_or("", |p| p.as_str());
+            if url.query().is_some() || path.len() > PLAIN_PATH_MAX {
+                secrets.push((String::new(), path.to_owned()));
+            }
+            secrets.extend(url.query().map(|query| (String::new(), query.to_owned())));
+        }
+        secrets
     }
 
     async fn sort(&self, response: Response<Incoming>) -> Result<Reply, Failure> {
@@ -166,7 +203,7 @@ impl Peer {
     /// Reads an answer that is not success: a JSON-RPC error if there is one.
     async fn refusal(&self, response: Response<Incoming>) -> Failure {
         let status = response.status().as_u16();
-        let location = header_of(&response, "location").map(|to| quote(&to, &self.headers));
+        let location = header_of(&response, "location").map(|to| quote(&to, &self.secrets()));
         let page = header_of(&response, "content-type").is_some_and(|kind| kind.contains("html"));
         let text = read_body(response.into_body(), ERROR_BYTES_MAX, self.deadlines.idle)
             .await
@@ -176,12 +213,12 @@ impl Peer {
             .and_then(|messages| messages.into_iter().find_map(|m| m.error));
         match error {
             Some(mut error) => {
-                error.message = quote(&error.message, &self.headers);
+                error.message = quote(&error.message, &self.secrets());
                 Failure::Rpc { status, error }
             }
             None if page => Failure::from_status(status, location.as_deref(), ""),
             None => {
-                let said = quote(&String::from_utf8_lossy(&text), &self.headers);
+                let said = quote(&String::from_utf8_lossy(&text), &self.secrets());
                 Failure::from_status(status, location.as_deref(), &said)
             }
         }

@@ -18,7 +18,7 @@ mod tests;
 pub use status::{Standing, Status};
 
 use ringway_proto::snapshot::{Catalogue, Document, Server};
-use ringway_sandbox::http_client::{AddressError, HttpClient};
+use ringway_sandbox::http_client::{Address, HttpClient};
 use std::{
     collections::HashMap,
     fmt,
@@ -66,6 +66,8 @@ impl Default for Pace {
 pub struct Spec {
     /// Its entry in the document; the catalogue is the registry's to fill in.
     pub server: Server,
+    /// Its address with every reference resolved.
+    pub address: Address,
     /// Its headers with every reference resolved.
     pub headers: Vec<(String, String)>,
     /// The connections to use, trusting whom this server's entry says.
@@ -78,9 +80,10 @@ impl Spec {
     /// True when nothing that reaches the server differs, so that what is known of it still holds.
     fn reaches_the_same(&self, other: &Self) -> bool {
         let (a, b) = (&self.server, &other.server);
-        self.headers == other.headers
+        self.address == other.address
+            && self.headers == other.headers
             && self.local == other.local
-            && (&a.url, a.http, &a.ca_file, a.timeouts) == (&b.url, b.http, &b.ca_file, b.timeouts)
+            && (a.http, &a.ca_file, a.timeouts) == (b.http, &b.ca_file, b.timeouts)
     }
 }
 
@@ -149,10 +152,7 @@ impl Registry {
     }
 
     /// Takes a new configuration. Servers that are reached as before keep their task and their catalogue.
-    pub fn set(&self, plan: Plan) -> Result<(), AddressError> {
-        for spec in &plan.servers {
-            spec.server.url.parse::<ringway_sandbox::http_client::Address>()?;
-        }
+    pub fn set(&self, plan: Plan) {
         let mut table = self.shared.table();
         let mut old: HashMap<String, Entry> = table
             .entries
@@ -182,7 +182,6 @@ impl Registry {
         drop(old);
         self.shared.changed.notify_one();
         self.shared.answered.notify_waiters();
-        Ok(())
     }
 
     /// Waits until every server has been asked once, or until the time is up. True when all have.

@@ -6,7 +6,10 @@
 
 use super::Spec;
 use crate::client::{Deadlines, Failure, ListBounds, McpClient, Mode, Peer, message::METHOD_NOT_FOUND};
-use ringway_proto::{revision::Era, snapshot::Catalogue};
+use ringway_proto::{
+    revision::{Era, Revision},
+    snapshot::Catalogue,
+};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::{
@@ -84,20 +87,20 @@ impl Offers {
 }
 
 /// The peer a spec describes.
-pub(super) fn peer(spec: &Spec) -> Result<Peer, Failure> {
-    let address = spec
-        .server
-        .url
-        .parse()
-        .map_err(|e| Failure::Protocol(format!("{e}")))?;
-    let mut peer = Peer::new(spec.http.clone(), address, spec.headers.clone());
+fn peer(spec: &Spec) -> Peer {
+    let mut peer = Peer::new(spec.http.clone(), spec.address.clone(), spec.headers.clone());
     peer.deadlines = if spec.local.is_some() { LOCAL } else { REMOTE };
-    Ok(peer)
+    peer
+}
+
+/// A failure in words that may be logged.
+pub(super) fn describe(spec: &Spec, failure: &Failure) -> String {
+    peer(spec).describe(failure)
 }
 
 /// Greets the server in the best era it has.
 pub(super) async fn greet(spec: &Spec) -> Result<McpClient, Failure> {
-    McpClient::connect(peer(spec)?, Mode::Auto, DECLARED).await
+    McpClient::connect(peer(spec), Mode::Auto, DECLARED).await
 }
 
 /// Asks whether a server that answered as a modern one speaks the legacy era too.
@@ -136,7 +139,7 @@ pub(super) async fn collect(
     let mut notes = Vec::new();
     let mut catalogue = Catalogue {
         legacy_revision: match legacy {
-            Legacy::Yes(revision) => Some(revision.clone()),
+            Legacy::Yes(revision) => Some(nearest_legacy(revision).as_str().to_owned()),
             Legacy::No | Legacy::Unknown => None,
         },
         modern: client.era() == Era::Modern,
@@ -171,13 +174,28 @@ pub(super) async fn collect(
         *place = match list(client, method, field, key, &mut notes).await {
             Ok(entries) => entries,
             Err(failure) => {
-                notes.push(format!("{method} failed, its last list is kept: {failure}"));
+                notes.push(format!(
+                    "{method} failed, its last list is kept: {}",
+                    client.peer().describe(&failure)
+                ));
                 old.cloned().unwrap_or_default()
             }
         };
     }
     notes.truncate(NOTES_MAX);
     Ok((catalogue, notes))
+}
+
+/// The revision a server is recorded under. Dates compare as texts. A stdio server behind the bridge may agree
+/// to 2024-11-05, whose messages 2025-03-26 only adds to; what it then agrees with a caller is settled anew.
+pub(super) fn nearest_legacy(agreed: &str) -> Revision {
+    let known = Revision::ALL
+        .into_iter()
+        .filter(|revision| revision.era() == Era::Legacy);
+    known
+        .rev()
+        .find(|revision| revision.as_str() <= agreed)
+        .unwrap_or(Revision::V2025_03_26)
 }
 
 async fn list(

@@ -138,7 +138,7 @@ impl Keeper {
                 Ok(found) => return Ok(found),
                 // The session may be gone while the server is well: greet it anew.
                 Err(failure) => {
-                    tracing::debug!(server = %self.name(), %failure, "listing in the old session failed")
+                    tracing::debug!(server = %self.name(), failure = probe::describe(&self.spec, &failure), "listing in the old session failed")
                 }
             }
         }
@@ -174,7 +174,7 @@ impl Keeper {
             match end.await {
                 ListenEnd::Unsupported => opened.notify_one(),
                 ListenEnd::Lost(failure) => {
-                    tracing::debug!(server = %speaker.peer().address, %failure, "the stream of changes was lost");
+                    tracing::debug!(server = %speaker.peer().shown, failure = speaker.peer().describe(&failure), "the stream of changes was lost");
                     opened.notify_one();
                     let _ = tell.send(News::Lost).await;
                 }
@@ -289,7 +289,7 @@ impl Keeper {
         // After an outage it may be another server, with other eras.
         self.legacy = Legacy::Unknown;
         self.failures = self.failures.saturating_add(1);
-        let reason = failure.to_string();
+        let reason = probe::describe(&self.spec, &failure);
         let name = self.name().to_owned();
         let mut table = self.shared.table();
         let Some(entry) = table.entry(&self.spec) else {

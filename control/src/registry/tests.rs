@@ -31,6 +31,7 @@ fn spec(name: &str, url: &str) -> Spec {
     let server = serde_json::from_value(json!({"name": name, "url": url})).unwrap();
     Spec {
         server,
+        address: url.parse().unwrap(),
         headers: Vec::new(),
         http: HttpClient::new(),
         local: None,
@@ -52,7 +53,7 @@ fn plan(servers: Vec<Spec>) -> Plan {
 
 fn registry(pace: Pace, servers: Vec<Spec>) -> Registry {
     let registry = Registry::start(pace, None, Arc::new(|_| false));
-    registry.set(plan(servers)).unwrap();
+    registry.set(plan(servers));
     registry
 }
 
@@ -69,8 +70,8 @@ fn legacy(seen: &Seen, capabilities: Value, tools: Value) -> Answer {
 
 fn tools(document: &Document, server: &str) -> Option<Vec<String>> {
     let server = document.servers.iter().find(|s| s.name == server).unwrap();
-    let name = |t: &Box<serde_json::value::RawValue>| {
-        serde_json::from_str::<Value>(t.get()).unwrap()["name"]
+    let name = |t: &str| {
+        serde_json::from_str::<Value>(t).unwrap()["name"]
             .as_str()
             .unwrap()
             .to_owned()
@@ -78,7 +79,21 @@ fn tools(document: &Document, server: &str) -> Option<Vec<String>> {
     server
         .catalogue
         .as_ref()
-        .map(|c| c.tools.iter().map(name).collect())
+        .map(|c| c.tools.iter().map(|t| name(t.get())).collect())
+}
+
+#[test]
+fn revisions_we_do_not_know_by_name_count_as_the_nearest_older_one() {
+    for (agreed, recorded) in [
+        ("2024-11-05", "2025-03-26"),
+        ("2025-03-26", "2025-03-26"),
+        ("2025-06-18", "2025-06-18"),
+        ("2025-08-01", "2025-06-18"),
+        ("2025-11-25", "2025-11-25"),
+        ("2027-01-01", "2025-11-25"),
+    ] {
+        assert_eq!(probe::nearest_legacy(agreed).as_str(), recorded);
+    }
 }
 
 /// Waits until the status of the first server is as wanted.
@@ -337,7 +352,7 @@ async fn a_new_configuration_keeps_what_it_does_not_touch() {
         headers: vec![("x-token".to_owned(), "t".to_owned())],
         ..spec("new", &gone_url)
     };
-    registry.set(plan(vec![moved, spec("kept", &kept_url)])).unwrap();
+    registry.set(plan(vec![moved, spec("kept", &kept_url)]));
     assert!(registry.first_round(SOON).await);
     let document = registry.document().unwrap();
     assert_eq!(
@@ -351,7 +366,7 @@ async fn a_new_configuration_keeps_what_it_does_not_touch() {
     assert_eq!(tools(&document, "kept").unwrap(), ["a"]);
     assert_eq!(kept.seen().len(), asked, "its task and catalogue went on");
     assert_eq!(gone.seen().last().unwrap().header("x-token"), Some("t"));
-    registry.set(plan(vec![spec("kept", &gone_url)])).unwrap();
+    registry.set(plan(vec![spec("kept", &gone_url)]));
     assert!(registry.first_round(SOON).await);
     assert_eq!(
         tools(&registry.document().unwrap(), "kept").unwrap(),
@@ -371,9 +386,7 @@ async fn a_local_server_is_not_kept_awake_by_its_schedule() {
         local: Some("npx something".to_owned()),
         ..spec("local", &local.address.to_string())
     };
-    registry
-        .set(plan(vec![process, spec("remote", &remote.address.to_string())]))
-        .unwrap();
+    registry.set(plan(vec![process, spec("remote", &remote.address.to_string())]));
     let times = |server: &Scripted| server.methods().iter().filter(|m| *m == "initialize").count();
     timeout(SOON, async {
         while times(&remote) < 4 {
@@ -412,15 +425,13 @@ async fn an_earlier_run_is_remembered_until_its_servers_are_reached() {
         .unwrap(),
     ];
     let registry = Registry::start(patient(), Some(last.clone()), Arc::new(|_| false));
-    registry.set(plan(vec![spec("s", &url)])).unwrap();
+    registry.set(plan(vec![spec("s", &url)]));
     let document = registry.document().unwrap();
     assert_eq!(document.number, 42);
     assert_eq!(tools(&document, "s").unwrap(), ["old"]);
     assert_eq!(registry.status()[0].state, "pending");
     // A server of that name elsewhere is another server.
     let registry = Registry::start(patient(), Some(last), Arc::new(|_| false));
-    registry
-        .set(plan(vec![spec("s", "http://127.0.0.1:9/mcp")]))
-        .unwrap();
+    registry.set(plan(vec![spec("s", "http://127.0.0.1:9/mcp")]));
     assert_eq!(tools(&registry.document().unwrap(), "s"), None);
 }
