@@ -2,3 +2,14 @@
 
 pub mod limits;
 pub mod rejection;
+pub mod authenticate;
+pub mod authorize;
+mod bits;
+#[cfg(test)]
+mod fixture;
+pub mod names;
+pub mod resolve;
+pub mod search;
+pub mod secret;
+pub mod snapshot;
+pub mod uri_template;

@@ -53,8 +53,10 @@ impl Default for Limits {
 
 /// Servers in one snapshot: `ServerIndex` is a `u16`, and a fleet of one gateway has tens.
 pub const SERVERS_MAX: usize = 4_096;
-/// Tools, prompts, resources or templates in one snapshot, each: ten times the largest fleet we test.
+/// Tools, prompts or resources in one snapshot, each: ten times the largest fleet we test.
 pub const ITEMS_MAX: usize = 100_000;
+/// Resource templates in one snapshot. Each may have to be matched against a URI, so they cost time, not space.
+pub const TEMPLATES_MAX: usize = 1_000;
 /// One definition in a catalogue. The largest seen in public servers is below 60 KiB.
 pub const DEFINITION_BYTES_MAX: usize = 256 << 10;
 /// Nesting of an input schema we walk for header annotations; deeper ones are treated as having none to find.
@@ -65,8 +67,10 @@ pub const SERVER_NAME_CHARS_MAX: usize = 32;
 pub const EXPOSED_NAME_CHARS_MAX: usize = 64;
 /// A URI in a catalogue or a request.
 pub const URI_BYTES_MAX: usize = 8 << 10;
-/// Expressions in one URI template; matching is quadratic in them at worst.
+/// Expressions in one URI template. Matching walks the URI once for each.
 pub const TEMPLATE_PARTS_MAX: usize = 16;
+/// A URI longer than this is not matched against templates.
+pub const TEMPLATE_URI_BYTES_MAX: usize = 2 << 10;
 /// A caller's text repeated in a rejection: enough to recognise it, too little to abuse a log.
 pub const ECHO_CHARS_MAX: usize = 128;
 /// Instructions of one server in a merged answer. They go into a model's context in full.

@@ -1,5 +1,7 @@
 //! The table of refusals, printed: a change of any row shows up in review as a change of these files.
 
+#![allow(clippy::unwrap_used, reason = "a panic in a test is its report")]
+
 use ringway_core::rejection::Rejection;
 use std::{fmt::Write, fs, path::Path};
 
