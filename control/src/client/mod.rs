@@ -28,7 +28,10 @@ pub use peer::{Deadlines, Peer};
 
 use message::{Fields, Kind, raw};
 use peer::Reply;
-use ringway_proto::revision::{Era, Revision};
+use ringway_proto::{
+    header_value::encode,
+    revision::{Era, Revision},
+};
 use serde_json::value::RawValue;
 use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
@@ -308,7 +311,7 @@ fn modern_dress(method: &str, params: Option<&RawValue>, declared: &str) -> Resu
         ("mcp-method".to_owned(), method.to_owned()),
     ];
     if let Some(name) = names::mirrored(method, &fields) {
-        headers.push(("mcp-name".to_owned(), names::encode(&name)));
+        headers.push(("mcp-name".to_owned(), encode(&name).into_owned()));
     }
     fields.insert("_meta".to_owned(), raw(&meta)?);
     Ok((headers, Some(raw(&fields)?)))

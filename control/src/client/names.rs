@@ -1,14 +1,11 @@
 //! Headers that mirror the body (2026-07-28, "Streamable HTTP"): `Mcp-Name` and `Mcp-Param-*`.
 //!
-//! A value that is not plain visible ASCII, or that looks like the marker itself, travels as
-//! `=?base64?…?=`.
+//! How a value travels that is not plain ASCII is [`ringway_proto::header_value`]'s to know.
 
 use super::{failure::Failure, message::Fields};
-use base64::{Engine, engine::general_purpose::STANDARD};
+use ringway_proto::header_value::encode;
 use serde_json::{Value, value::RawValue};
 
-const OPEN: &str = "=?base64?";
-const CLOSE: &str = "?=";
 /// How deep a schema's nested `properties` are searched for `x-mcp-header`; deeper ones are not sent by clients.
 const DEPTH_MAX: usize = 16;
 
@@ -21,18 +18,6 @@ pub(super) fn mirrored(method: &str, fields: &Fields) -> Option<String> {
         _ => return None,
     };
     serde_json::from_str(fields.get(field)?.get()).ok()
-}
-
-/// A header value for any text.
-pub(super) fn encode(value: &str) -> String {
-    let visible = value.bytes().all(|b| matches!(b, 0x20..=0x7E));
-    let padded = value.starts_with(' ') || value.ends_with(' ');
-    let ambiguous = value.starts_with(OPEN) && value.ends_with(CLOSE);
-    if visible && !padded && !ambiguous {
-        value.to_owned()
-    } else {
-        format!("{OPEN}{}{CLOSE}", STANDARD.encode(value))
-    }
 }
 
 /// The `Mcp-Param-*` headers of a call: arguments that the tool's schema marks with `x-mcp-header`.
@@ -61,7 +46,7 @@ fn walk(schema: &Value, arguments: &Value, headers: &mut Vec<(String, String)>, 
             if let Some(value) = value {
                 headers.push((
                     format!("mcp-param-{}", header.to_ascii_lowercase()),
-                    encode(&value),
+                    encode(&value).into_owned(),
                 ));
             }
         } else if depth > 0 {
@@ -73,15 +58,6 @@ fn walk(schema: &Value, arguments: &Value, headers: &mut Vec<(String, String)>, 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn plain_names_travel_plainly_and_others_as_base64() {
-        assert_eq!(encode("files__read"), "files__read");
-        assert_eq!(encode("grüße"), "=?base64?Z3LDvMOfZQ==?=");
-        assert_eq!(encode("=?base64?x?="), "=?base64?PT9iYXNlNjQ/eD89?=");
-        assert_eq!(encode(" a"), "=?base64?IGE=?=");
-        assert_eq!(encode(""), "");
-    }
 
     #[test]
     fn marked_arguments_are_mirrored_also_from_within() {
