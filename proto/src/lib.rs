@@ -6,6 +6,7 @@ pub mod chunked;
 pub mod header_value;
 pub mod http;
 pub mod json;
+pub mod key;
 pub mod revision;
 pub mod rpc;
 pub mod snapshot;
