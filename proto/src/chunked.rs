@@ -194,11 +194,8 @@ mod tests {
         let (mut decoder, mut buf, mut body) = (Decoder::new(), BytesMut::new(), Vec::new());
         for piece in input.chunks(step) {
             buf.extend_from_slice(piece);
-            loop {
-                match decoder.decode(&mut buf)? {
-                    Chunk::Data(data) => body.extend_from_slice(&data),
-                    Chunk::More | Chunk::End => break,
-                }
+            while let Chunk::Data(data) = decoder.decode(&mut buf)? {
+                body.extend_from_slice(&data);
             }
         }
         Ok((body, buf.to_vec(), decoder.is_done()))

@@ -5,6 +5,7 @@
 pub mod chunked;
 pub mod header_value;
 pub mod http;
+pub mod http1;
 pub mod json;
 pub mod key;
 pub mod revision;

@@ -179,7 +179,8 @@ fn events_are_bounded_and_the_fault_names_the_bound() {
         }
         None
     };
-    let large = Some(SseFault::TooLarge { event_bytes_max: 64 });
+    let bound = SseFault::TooLarge { event_bytes_max: 64 };
+    let large = Some(bound);
     for step in [1, 7, 1000] {
         assert_eq!(fault(vec![b'x'; 65], step), large, "a line without end");
         assert_eq!(
@@ -200,7 +201,7 @@ fn events_are_bounded_and_the_fault_names_the_bound() {
             "64 bytes of line fit"
         );
     }
-    assert!(large.unwrap().to_string().contains("event_bytes_max (64 bytes)"));
+    assert!(bound.to_string().contains("event_bytes_max (64 bytes)"));
 }
 
 #[test]

@@ -1,0 +1,175 @@
+//! Writing heads. The codec's own fields (`host`, framing, `connection`) are written here and only here: those of
+//! them that stand in the list, left over from the other side, are passed over, so that a head can never state two
+//! lengths. A field that would break out of its line is an error, and then nothing has been written.
+
+use super::{Framing, ResponseFraming, is_authority, is_connection_field, is_origin_form};
+use crate::http::{Headers, Method};
+
+/// Why a head cannot be written. The output is as it was before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WriteFault {
+    /// A method without a token.
+    #[error("method cannot be sent")]
+    Method,
+    /// A target that is not a path.
+    #[error("request target cannot be sent")]
+    Target,
+    /// An authority with characters no host has.
+    #[error("authority cannot be sent")]
+    Authority,
+    /// A status outside 100 to 599.
+    #[error("status cannot be sent")]
+    Status,
+    /// A name that is no token.
+    #[error("field name cannot be sent")]
+    Name,
+    /// A value with CR, LF, NUL or another control character.
+    #[error("field value cannot be sent")]
+    Value,
+}
+
+/// Appends a request's head. `body` is written as `content-length` or `transfer-encoding`.
+pub fn write_request_head(
+    out: &mut Vec<u8>,
+    method: Method,
+    target: &[u8],
+    authority: &[u8],
+    headers: &Headers,
+    body: Framing,
+) -> Result<(), WriteFault> {
+    if method == Method::Other {
+        return Err(WriteFault::Method);
+    }
+    if !is_origin_form(target) {
+        return Err(WriteFault::Target);
+    }
+    if !is_authority(authority) {
+        return Err(WriteFault::Authority);
+    }
+    let before = out.len();
+    out.extend_from_slice(method.token().as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(target);
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+    write_field(out, b"host", authority);
+    if let Err(fault) = write_fields(out, headers, true) {
+        out.truncate(before);
+        return Err(fault);
+    }
+    match body {
+        Framing::None => {}
+        Framing::Length(length) => write_length(out, length),
+        Framing::Chunked => write_field(out, b"transfer-encoding", b"chunked"),
+    }
+    out.extend_from_slice(b"\r\n");
+    Ok(())
+}
+
+/// Appends a response's head. `keep_alive: false`, and a body until the connection closes, say `connection: close`.
+pub fn write_response_head(
+    out: &mut Vec<u8>,
+    status: u16,
+    headers: &Headers,
+    body: ResponseFraming,
+    keep_alive: bool,
+) -> Result<(), WriteFault> {
+    if !(100..600).contains(&status) {
+        return Err(WriteFault::Status);
+    }
+    let before = out.len();
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(decimal(&mut [0; 20], u64::from(status)));
+    out.push(b' ');
+    out.extend_from_slice(reason_phrase(status).as_bytes());
+    out.extend_from_slice(b"\r\n");
+    if let Err(fault) = write_fields(out, headers, false) {
+        out.truncate(before);
+        return Err(fault);
+    }
+    match body {
+        ResponseFraming::None | ResponseFraming::UntilClose => {}
+        ResponseFraming::Length(length) => write_length(out, length),
+        ResponseFraming::Chunked => write_field(out, b"transfer-encoding", b"chunked"),
+    }
+    if !keep_alive || body == ResponseFraming::UntilClose {
+        write_field(out, b"connection", b"close");
+    }
+    out.extend_from_slice(b"\r\n");
+    Ok(())
+}
+
+/// The usual phrase for a status; empty for unusual ones, which is allowed and which nobody reads.
+pub fn reason_phrase(status: u16) -> &'static str {
+    match status {
+        100 => "Continue",
+        200 => "OK",
+        202 => "Accepted",
+        204 => "No Content",
+        304 => "Not Modified",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        406 => "Not Acceptable",
+        408 => "Request Timeout",
+        409 => "Conflict",
+        413 => "Content Too Large",
+        415 => "Unsupported Media Type",
+        421 => "Misdirected Request",
+        422 => "Unprocessable Content",
+        429 => "Too Many Requests",
+        431 => "Request Header Fields Too Large",
+        500 => "Internal Server Error",
+        501 => "Not Implemented",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        504 => "Gateway Timeout",
+        _ => "",
+    }
+}
+
+fn write_fields(out: &mut Vec<u8>, headers: &Headers, request: bool) -> Result<(), WriteFault> {
+    for (name, value) in headers.iter() {
+        if is_connection_field(name) || (request && name.as_ref() == b"host") {
+            continue;
+        }
+        if name.is_empty() || !name.iter().all(|b| is_token(*b)) {
+            return Err(WriteFault::Name);
+        }
+        if value.iter().any(|b| b.is_ascii_control() && *b != b'\t') {
+            return Err(WriteFault::Value);
+        }
+        write_field(out, name, value);
+    }
+    Ok(())
+}
+
+fn write_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn write_length(out: &mut Vec<u8>, length: u64) {
+    write_field(out, b"content-length", decimal(&mut [0; 20], length));
+}
+
+/// A token character (RFC 9110 §5.6.2).
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// `n` in decimal; 20 digits hold any `u64`.
+fn decimal(digits: &mut [u8; 20], mut n: u64) -> &[u8] {
+    let mut start = digits.len();
+    loop {
+        start -= 1;
+        digits[start] = b'0' + (n % 10) as u8;
+        n /= 10;
+        if n == 0 || start == 0 {
+            return &digits[start..];
+        }
+    }
+}
