@@ -7,6 +7,7 @@ pub mod authorize;
 mod bits;
 #[cfg(test)]
 mod fixture;
+pub mod interface;
 pub mod names;
 pub mod resolve;
 pub mod search;

@@ -22,10 +22,6 @@ pub struct Limits {
     pub session_lifetime_s: u32,
     /// A parked call (`requestState`) waits this long for the person's answer.
     pub parked_lifetime_s: u32,
-    /// Tools one `SEARCH_TOOLS` answer names at most.
-    pub search_results_max: usize,
-    /// Bytes of one `SEARCH_TOOLS` answer: definitions go into a model's context, and more helps no one.
-    pub search_bytes_max: usize,
     /// Connections toward MCP servers.
     pub upstream: UpstreamLimits,
     /// Name lookups.
@@ -43,8 +39,6 @@ impl Default for Limits {
             list_ttl_ms: 30_000,
             session_lifetime_s: 7 * 24 * 3600,
             parked_lifetime_s: 15 * 60,
-            search_results_max: 50,
-            search_bytes_max: 256 << 10,
             upstream: UpstreamLimits::default(),
             dns: DnsLimits::default(),
         }
@@ -93,6 +87,14 @@ pub const ID_BYTES_MAX: usize = 256;
 pub const QUERY_BYTES_MAX: usize = 1 << 10;
 /// Distinct words of a search query that are looked up.
 pub const QUERY_TERMS_MAX: usize = 32;
+/// Longer words a query's word may stand for (`repo` for `repository`).
+pub const QUERY_EXPANSIONS_MAX: usize = 32;
+/// Tools one `SEARCH_TOOLS` answer names when the caller does not say.
+pub const SEARCH_RESULTS_DEFAULT: usize = 8;
+/// Tools one `SEARCH_TOOLS` answer names at most.
+pub const SEARCH_RESULTS_MAX: usize = 50;
+/// Bytes of one `SEARCH_TOOLS` answer: definitions go into a model's context, and more helps no one.
+pub const SEARCH_BYTES_MAX: usize = 256 << 10;
 /// A credential header's value: API keys are below 100 bytes, tokens of other kinds below 8 KiB.
 pub const CREDENTIAL_BYTES_MAX: usize = 8 << 10;
 
@@ -193,12 +195,11 @@ pub const INFORMATIONAL_MAX: usize = 8;
 pub const HTTP2_STREAM_WINDOW_BYTES: u32 = 1 << 20;
 /// Receive window of one HTTP/2 connection: unread streams must not starve the others; sixteen may stall.
 pub const HTTP2_CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
-/// Copy buffers of one HTTP/2 connection, each way: four frames of the default size.
-pub const HTTP2_IO_BUFFER_BYTES: usize = 64 << 10;
+/// Reset streams an HTTP/2 connection remembers, to ignore what the peer sent before it knew: thirty seconds'
+/// worth at the default pace.
+pub const HTTP2_RESET_STREAMS_MAX: usize = 300;
 /// One read of an HTTP/1.1 upstream: most answers fit in one.
 pub const UPSTREAM_READ_BYTES: usize = 16 << 10;
-/// A request body up to this size is copied behind its head, so that both leave in one write.
-pub const UPSTREAM_COALESCE_BYTES: usize = 32 << 10;
 /// A second address is tried when the first has not answered in this time (RFC 8305 §5 recommends 250 ms).
 pub const CONNECT_STAGGER_MS: u64 = 250;
 /// Blocking threads of the side thread (system resolver, file reads).

@@ -47,7 +47,7 @@ impl Snapshot {
         build.servers(&document.servers, secrets);
         build.rights(document);
         if build.findings.is_empty() {
-            build.snapshot.search = search::Index::build(&build.snapshot.tools);
+            build.snapshot.search = search::Index::build(&build.snapshot.servers, &build.snapshot.tools);
             Ok(build.snapshot)
         } else {
             Err(build.findings)
