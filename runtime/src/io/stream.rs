@@ -1,0 +1,462 @@
+//! A connected socket, plain or TLS, with owned buffers.
+
+use super::{
+    poll::PollStream,
+    task,
+    tls::{Plain, Tls},
+};
+use bytes::{Bytes, BytesMut};
+use monoio::{
+    BufResult,
+    buf::{IoBuf, IoBufMut, SliceMut},
+    io::{AsyncReadRent, AsyncWriteRent, CancelableAsyncReadRent, Canceller},
+    net::{TcpStream, UnixStream},
+};
+use std::{
+    future::Future,
+    io::{self, ErrorKind},
+    net::SocketAddr,
+    path::Path,
+    pin::Pin,
+    time::{Duration, Instant},
+};
+
+/// Room made for a read when the caller's buffer is full: a call and its head fit almost always.
+const READ_ROOM: usize = 8 * 1024;
+/// Ciphertext read at once: one full TLS record and a little.
+const CIPHER_ROOM_MAX: usize = 17 * 1024;
+/// Ciphertext read at once when the caller waits with a small buffer: enough for a first request's record.
+const CIPHER_ROOM_MIN: usize = 512;
+/// A body up to this is copied behind its head and leaves in one write; a copy of 16 KiB costs less than a
+/// second system call and a second segment.
+const COALESCE_MAX: usize = 16 * 1024;
+/// Plaintext handed to TLS at once, so that one large body does not stand encrypted in memory as a whole.
+const PLAIN_CHUNK: usize = 64 * 1024;
+
+/// A connected TCP or Unix socket, in clear or under TLS.
+pub struct Stream {
+    socket: Socket,
+    tls: Option<Box<Tls>>,
+    /// Made at the first read that can be cancelled and kept.
+    canceller: Option<Canceller>,
+}
+
+pub(super) enum Socket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+/// What [`Stream::read_append_until`] saw.
+pub struct ReadUntil<T> {
+    /// The read: `None` when it was cancelled with nothing read. Both this and `stopped` can be there when they
+    /// came at the same moment.
+    pub result: Option<io::Result<usize>>,
+    /// The buffer, with what was read appended.
+    pub buf: BytesMut,
+    /// What the stopping future gave, if it ended first.
+    pub stopped: Option<T>,
+}
+
+/// Connects to an address; names are resolved elsewhere because that blocks.
+pub async fn connect_tcp(addr: SocketAddr) -> io::Result<Stream> {
+    let socket = TcpStream::connect_addr(addr).await?;
+    socket.set_nodelay(true)?;
+    Ok(Stream::from_tcp(socket))
+}
+
+/// Connects to a Unix socket.
+pub async fn connect_unix(path: impl AsRef<Path>) -> io::Result<Stream> {
+    Ok(Stream::new(Socket::Unix(UnixStream::connect(path).await?)))
+}
+
+impl Stream {
+    pub(super) fn from_tcp(socket: TcpStream) -> Self {
+        Self::new(Socket::Tcp(socket))
+    }
+
+    fn new(socket: Socket) -> Self {
+        Self {
+            socket,
+            tls: None,
+            canceller: None,
+        }
+    }
+
+    pub(super) fn with_tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(Box::new(tls));
+        self
+    }
+
+    pub(super) fn into_parts(self) -> (Socket, Option<Box<Tls>>) {
+        (self.socket, self.tls)
+    }
+
+    /// Whether bytes are encrypted.
+    pub fn is_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// The protocol agreed in the TLS handshake.
+    pub fn alpn(&self) -> Option<&[u8]> {
+        self.tls.as_ref().and_then(|tls| tls.alpn())
+    }
+
+    /// The certificates the peer proved, its own first.
+    pub fn peer_certificates(&self) -> Option<&[rustls_pki_types::CertificateDer<'static>]> {
+        self.tls.as_ref().and_then(|tls| tls.peer_certificates())
+    }
+
+    /// The remote address; a Unix socket has none.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        match &self.socket {
+            Socket::Tcp(socket) => socket.peer_addr(),
+            Socket::Unix(_) => Err(ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// The local address; a Unix socket has none.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        match &self.socket {
+            Socket::Tcp(socket) => socket.local_addr(),
+            Socket::Unix(_) => Err(ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// Sends small writes at once. Set on every TCP stream this module makes.
+    pub fn set_nodelay(&self, on: bool) -> io::Result<()> {
+        match &self.socket {
+            Socket::Tcp(socket) => socket.set_nodelay(on),
+            Socket::Unix(_) => Ok(()),
+        }
+    }
+
+    /// Lets the kernel probe a silent peer: first after `idle`, then every `interval`, dead after `probes`.
+    pub fn set_keepalive(&self, idle: Duration, interval: Duration, probes: u32) -> io::Result<()> {
+        match &self.socket {
+            Socket::Tcp(socket) => socket.set_tcp_keepalive(Some(idle), Some(interval), Some(probes)),
+            Socket::Unix(_) => Ok(()),
+        }
+    }
+
+    /// Reads once and appends to `buf`; `Ok(0)` is the orderly end. The read fills the room `buf` has, or 8 KiB
+    /// when it has none. Do not drop this future unless the stream is dropped with it.
+    pub async fn read_append(&mut self, mut buf: BytesMut) -> (io::Result<usize>, BytesMut) {
+        let Some(tls) = self.tls.as_deref_mut() else {
+            return self.socket.read(buf).await;
+        };
+        loop {
+            match tls.take_plain(&mut buf) {
+                Ok(Plain::Bytes(n)) => return (Ok(n), buf),
+                Ok(Plain::Closed) => return (Ok(0), buf),
+                Ok(Plain::Wait) => {}
+                Err(error) => return (Err(error), buf),
+            }
+            let (result, cipher) = self.socket.read(cipher_room(&buf)).await;
+            if let Err(error) = result.and_then(|_| tls.absorb(&cipher, &mut buf).map(drop)) {
+                // The peer deserves to hear why (an alert), but the error is what counts.
+                let _ = flush(&mut self.socket, tls).await;
+                return (Err(error), buf);
+            }
+            if let Err(error) = flush(&mut self.socket, tls).await {
+                return (Err(error), buf);
+            }
+        }
+    }
+
+    /// Reads like [`Stream::read_append`] until `stop` is done first; then the read is cancelled and awaited, so
+    /// that bytes which arrived at the same moment are kept. The stream stays usable.
+    pub async fn read_append_until<S: Future>(
+        &mut self,
+        mut buf: BytesMut,
+        mut stop: Pin<&mut S>,
+    ) -> ReadUntil<S::Output> {
+        let Some(tls) = self.tls.as_deref_mut() else {
+            return self.socket.read_until(buf, &mut self.canceller, stop).await;
+        };
+        loop {
+            match tls.take_plain(&mut buf) {
+                Ok(Plain::Bytes(n)) => {
+                    return ReadUntil {
+                        result: Some(Ok(n)),
+                        buf,
+                        stopped: None,
+                    };
+                }
+                Ok(Plain::Closed) => {
+                    return ReadUntil {
+                        result: Some(Ok(0)),
+                        buf,
+                        stopped: None,
+                    };
+                }
+                Ok(Plain::Wait) => {}
+                Err(error) => {
+                    return ReadUntil {
+                        result: Some(Err(error)),
+                        buf,
+                        stopped: None,
+                    };
+                }
+            }
+            let read = self
+                .socket
+                .read_until(cipher_room(&buf), &mut self.canceller, stop.as_mut())
+                .await;
+            let ReadUntil {
+                result,
+                buf: cipher,
+                stopped,
+            } = read;
+            let absorbed = match result {
+                None => {
+                    return ReadUntil {
+                        result: None,
+                        buf,
+                        stopped,
+                    };
+                }
+                Some(Err(error)) => Err(error),
+                Some(Ok(_)) => tls.absorb(&cipher, &mut buf),
+            };
+            let absorbed = match (absorbed, flush(&mut self.socket, tls).await) {
+                (Ok(n), Ok(())) => Ok(n),
+                (Err(error), _) | (Ok(_), Err(error)) => Err(error),
+            };
+            match absorbed {
+                Err(error) => {
+                    return ReadUntil {
+                        result: Some(Err(error)),
+                        buf,
+                        stopped,
+                    };
+                }
+                Ok(n) if n > 0 => {
+                    return ReadUntil {
+                        result: Some(Ok(n)),
+                        buf,
+                        stopped,
+                    };
+                }
+                Ok(_) if stopped.is_some() => {
+                    return ReadUntil {
+                        result: None,
+                        buf,
+                        stopped,
+                    };
+                }
+                Ok(_) => {}
+            }
+        }
+    }
+
+    /// Reads until `at`; `None` as a result means that time was up and nothing was read.
+    pub async fn read_append_by(
+        &mut self,
+        buf: BytesMut,
+        at: Instant,
+    ) -> (Option<io::Result<usize>>, BytesMut) {
+        let read = self
+            .read_append_until(buf, std::pin::pin!(task::sleep_until(at)))
+            .await;
+        (read.result, read.buf)
+    }
+
+    /// Waits until the socket has something to read (bytes, its end or an error). Costs a system call more than
+    /// reading; of use to watch a stream without lending it a buffer. May be dropped.
+    pub async fn readable(&self) -> io::Result<()> {
+        match &self.socket {
+            Socket::Tcp(socket) => socket.readable(false).await,
+            Socket::Unix(socket) => socket.readable(false).await,
+        }
+    }
+
+    /// Writes all of `data`.
+    pub async fn write_all(&mut self, data: Bytes) -> io::Result<()> {
+        self.write_paced(data, None).await
+    }
+
+    /// Writes all of `data`; `TimedOut` when the peer takes nothing for as long as `stall`. The stream is of no
+    /// use after that.
+    pub async fn write_all_within(&mut self, data: Bytes, stall: Duration) -> io::Result<()> {
+        self.write_paced(data, Some(stall)).await
+    }
+
+    /// Writes `head` and `body`, in one write when the body is small.
+    pub async fn write_pair_within(
+        &mut self,
+        mut head: BytesMut,
+        body: Bytes,
+        stall: Duration,
+    ) -> io::Result<()> {
+        if body.len() <= COALESCE_MAX {
+            head.extend_from_slice(&body);
+            return self.write_paced(head.freeze(), Some(stall)).await;
+        }
+        self.write_paced(head.freeze(), Some(stall)).await?;
+        self.write_paced(body, Some(stall)).await
+    }
+
+    async fn write_paced(&mut self, data: Bytes, stall: Option<Duration>) -> io::Result<()> {
+        let Some(tls) = self.tls.as_deref_mut() else {
+            return self.socket.write_all(data, stall).await;
+        };
+        let mut rest = &data[..];
+        let mut cipher = BytesMut::new();
+        while !rest.is_empty() {
+            let taken = tls.put_plain(&rest[..rest.len().min(PLAIN_CHUNK)])?;
+            rest = &rest[taken..];
+            tls.take_cipher(&mut cipher)?;
+            self.socket.write_all(cipher.split().freeze(), stall).await?;
+        }
+        Ok(())
+    }
+
+    /// Says that nothing more will be written: `close_notify` under TLS, then FIN. Reading goes on.
+    pub async fn shutdown(&mut self) -> io::Result<()> {
+        if let Some(tls) = self.tls.as_deref_mut() {
+            tls.close();
+            flush(&mut self.socket, tls).await?;
+        }
+        match &mut self.socket {
+            Socket::Tcp(socket) => socket.shutdown().await,
+            Socket::Unix(socket) => socket.shutdown().await,
+        }
+    }
+
+    /// The stream as `h2` wants it; `already_read` comes out first.
+    pub fn into_poll(self, already_read: BytesMut) -> PollStream {
+        PollStream::new(self, already_read)
+    }
+
+    /// Ciphertext pending in the TLS layer goes out.
+    pub(super) async fn flush_tls(&mut self) -> io::Result<()> {
+        match self.tls.as_deref_mut() {
+            Some(tls) => flush(&mut self.socket, tls).await,
+            None => Ok(()),
+        }
+    }
+
+    /// One read of ciphertext into the TLS layer during the handshake; early plaintext stays inside it.
+    pub(super) async fn feed_tls(&mut self) -> io::Result<()> {
+        let Some(tls) = self.tls.as_deref_mut() else {
+            return Ok(());
+        };
+        let (result, cipher) = self.socket.read(BytesMut::with_capacity(READ_ROOM)).await;
+        result?;
+        tls.absorb_kept(&cipher)
+    }
+
+    pub(super) fn tls(&self) -> Option<&Tls> {
+        self.tls.as_deref()
+    }
+}
+
+async fn flush(socket: &mut Socket, tls: &mut Tls) -> io::Result<()> {
+    if !tls.wants_write() {
+        return Ok(());
+    }
+    let mut cipher = BytesMut::new();
+    tls.take_cipher(&mut cipher)?;
+    socket.write_all(cipher.freeze(), None).await
+}
+
+/// A buffer for ciphertext, small when the caller's is: an idle connection should hold next to nothing.
+fn cipher_room(plain: &BytesMut) -> BytesMut {
+    let room = match plain.capacity() - plain.len() {
+        0 => CIPHER_ROOM_MAX,
+        room => room.clamp(CIPHER_ROOM_MIN, CIPHER_ROOM_MAX),
+    };
+    BytesMut::with_capacity(room)
+}
+
+fn with_room(mut buf: BytesMut) -> SliceMut<BytesMut> {
+    // A read into no room would look like the end of the stream.
+    if buf.capacity() == buf.len() {
+        buf.reserve(READ_ROOM);
+    }
+    let (begin, end) = (buf.len(), buf.capacity());
+    buf.slice_mut(begin..end)
+}
+
+impl Socket {
+    async fn read(&mut self, buf: BytesMut) -> (io::Result<usize>, BytesMut) {
+        let (result, slice) = match self {
+            Self::Tcp(socket) => socket.read(with_room(buf)).await,
+            Self::Unix(socket) => socket.read(with_room(buf)).await,
+        };
+        (result, slice.into_inner())
+    }
+
+    async fn read_until<S: Future>(
+        &mut self,
+        buf: BytesMut,
+        canceller: &mut Option<Canceller>,
+        stop: Pin<&mut S>,
+    ) -> ReadUntil<S::Output> {
+        match self {
+            Self::Tcp(socket) => read_until(socket, buf, canceller, stop).await,
+            Self::Unix(socket) => read_until(socket, buf, canceller, stop).await,
+        }
+    }
+
+    async fn write_all(&mut self, data: Bytes, stall: Option<Duration>) -> io::Result<()> {
+        let mut rest = data;
+        while !rest.is_empty() {
+            let (result, given) = match stall {
+                None => self.write(rest).await,
+                Some(stall) => task::timeout(stall, self.write(rest))
+                    .await
+                    .map_err(|_| io::Error::new(ErrorKind::TimedOut, "the peer takes nothing"))?,
+            };
+            rest = given;
+            match result? {
+                0 => return Err(ErrorKind::WriteZero.into()),
+                n => drop(rest.split_to(n)),
+            }
+        }
+        Ok(())
+    }
+
+    async fn write<B: IoBuf>(&mut self, data: B) -> BufResult<usize, B> {
+        match self {
+            Self::Tcp(socket) => socket.write(data).await,
+            Self::Unix(socket) => socket.write(data).await,
+        }
+    }
+}
+
+async fn read_until<R: CancelableAsyncReadRent, S: Future>(
+    socket: &mut R,
+    buf: BytesMut,
+    slot: &mut Option<Canceller>,
+    stop: Pin<&mut S>,
+) -> ReadUntil<S::Output> {
+    /// What the kernel says of an operation that was cancelled in time.
+    const CANCELED: i32 = rustix::io::Errno::CANCELED.raw_os_error();
+
+    let canceller = slot.take().unwrap_or_default();
+    let mut read = std::pin::pin!(socket.cancelable_read(with_room(buf), canceller.handle()));
+    match task::first(read.as_mut(), stop).await {
+        Ok((result, slice)) => {
+            *slot = Some(canceller);
+            ReadUntil {
+                result: Some(result),
+                buf: slice.into_inner(),
+                stopped: None,
+            }
+        }
+        Err(stopped) => {
+            *slot = Some(canceller.cancel());
+            let (result, slice) = read.await;
+            let result = match result {
+                Err(error) if error.raw_os_error() == Some(CANCELED) => None,
+                other => Some(other),
+            };
+            ReadUntil {
+                result,
+                buf: slice.into_inner(),
+                stopped: Some(stopped),
+            }
+        }
+    }
+}

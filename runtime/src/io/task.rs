@@ -1,0 +1,148 @@
+//! Tasks and time on one worker.
+
+use futures_util::FutureExt;
+use std::{
+    future::Future,
+    panic::AssertUnwindSafe,
+    pin::{Pin, pin},
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+/// A spawned task; dropping the handle lets the task go on.
+pub struct Task<T>(monoio::task::JoinHandle<Option<T>>);
+
+impl<T> Future for Task<T> {
+    /// `None` when the task panicked.
+    type Output = Option<T>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(cx)
+    }
+}
+
+/// Starts a task on this worker. A panic in it is logged and ends that task only.
+pub fn spawn<F>(future: F) -> Task<F::Output>
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    Task(monoio::spawn(async move {
+        match AssertUnwindSafe(future).catch_unwind().await {
+            Ok(output) => Some(output),
+            Err(panic) => {
+                let text = panic
+                    .downcast_ref::<&str>()
+                    .copied()
+                    .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+                    .unwrap_or("no message");
+                tracing::error!("a task panicked and was ended: {text}");
+                None
+            }
+        }
+    }))
+}
+
+/// Lets every other ready task run, and completions be collected, before going on. Timers fire only when a
+/// worker has nothing ready at all, so a loop that does nothing but yield would hold them up: bound such loops.
+pub async fn yield_now() {
+    monoio::spawn(async {}).await;
+}
+
+/// The time was up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Elapsed;
+
+/// Waits until `at`; the wheel's step is one millisecond and rounds up.
+pub async fn sleep_until(at: Instant) {
+    monoio::time::sleep_until(monoio::time::Instant::from_std(at)).await;
+}
+
+/// Waits for `duration`.
+pub async fn sleep(duration: Duration) {
+    monoio::time::sleep(duration).await;
+}
+
+/// `future` with an end. It is dropped when time is up, so a read in it must belong to a socket that is given up
+/// then; other reads use [`Stream::read_append_until`](super::Stream::read_append_until).
+pub async fn timeout<F: Future>(duration: Duration, future: F) -> Result<F::Output, Elapsed> {
+    monoio::time::timeout(duration, future).await.map_err(|_| Elapsed)
+}
+
+/// [`timeout`] with an absolute end.
+pub async fn timeout_at<F: Future>(at: Instant, future: F) -> Result<F::Output, Elapsed> {
+    monoio::time::timeout_at(monoio::time::Instant::from_std(at), future)
+        .await
+        .map_err(|_| Elapsed)
+}
+
+/// Whichever of two pinned futures is done first; the first named wins a tie. Neither is dropped.
+pub async fn first<A, B>(mut a: Pin<&mut A>, mut b: Pin<&mut B>) -> Result<A::Output, B::Output>
+where
+    A: Future,
+    B: Future,
+{
+    std::future::poll_fn(|cx| {
+        if let Poll::Ready(output) = a.as_mut().poll(cx) {
+            return Poll::Ready(Ok(output));
+        }
+        b.as_mut().poll(cx).map(Err)
+    })
+    .await
+}
+
+/// [`first`] for futures that may be dropped: `Ok` is the first's output, `Err` the second's.
+pub async fn race<A: Future, B: Future>(a: A, b: B) -> Result<A::Output, B::Output> {
+    first(pin!(a), pin!(b)).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::{Driver, run};
+    use std::{cell::Cell, rc::Rc};
+
+    #[test]
+    fn a_panic_ends_its_task_only() {
+        for driver in [Driver::Uring, Driver::Epoll] {
+            let outputs = run(driver, async {
+                let bad = spawn(async { panic!("on purpose") });
+                let good = spawn(async { 7 });
+                (bad.await, good.await)
+            });
+            assert_eq!(outputs.unwrap(), (None::<()>, Some(7)));
+        }
+    }
+
+    #[test]
+    fn yielding_lets_other_tasks_run() {
+        for driver in [Driver::Uring, Driver::Epoll] {
+            run(driver, async {
+                let turns = Rc::new(Cell::new(0));
+                let other = turns.clone();
+                spawn(async move {
+                    for _ in 0..10 {
+                        other.set(other.get() + 1);
+                        yield_now().await;
+                    }
+                });
+                while turns.get() < 10 {
+                    yield_now().await;
+                }
+            })
+            .unwrap();
+        }
+    }
+
+    #[test]
+    fn a_timeout_tells_itself_from_an_answer() {
+        run(Driver::Auto, async {
+            assert_eq!(
+                timeout(Duration::from_millis(1), std::future::pending::<()>()).await,
+                Err(Elapsed)
+            );
+            assert_eq!(timeout(Duration::from_secs(60), async { 3 }).await, Ok(3));
+        })
+        .unwrap();
+    }
+}
