@@ -22,6 +22,8 @@ pub struct Limits {
     pub session_lifetime_s: u32,
     /// A parked call (`requestState`) waits this long for the person's answer.
     pub parked_lifetime_s: u32,
+    /// Connections of clients.
+    pub downstream: DownstreamLimits,
     /// Connections toward MCP servers.
     pub upstream: UpstreamLimits,
     /// Name lookups.
@@ -39,6 +41,7 @@ impl Default for Limits {
             list_ttl_ms: 30_000,
             session_lifetime_s: 7 * 24 * 3600,
             parked_lifetime_s: 15 * 60,
+            downstream: DownstreamLimits::default(),
             upstream: UpstreamLimits::default(),
             dns: DnsLimits::default(),
         }
@@ -97,6 +100,76 @@ pub const SEARCH_RESULTS_MAX: usize = 50;
 pub const SEARCH_BYTES_MAX: usize = 256 << 10;
 /// A credential header's value: API keys are below 100 bytes, tokens of other kinds below 8 KiB.
 pub const CREDENTIAL_BYTES_MAX: usize = 8 << 10;
+
+/// Bounds of one worker's connections with clients. How much of a body is read is the service's word.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DownstreamLimits {
+    /// Connections open on a worker: at about 3 KiB each while idle, and half of a usual descriptor limit of
+    /// 8,192 with one worker; deployments with more agents raise both.
+    pub connections_per_worker_max: usize,
+    /// Connections beyond the bound that are told so (503) at once on a worker; later ones are just closed.
+    pub refusals_at_once_max: usize,
+    /// Queue of connections the kernel has accepted for us; it caps this at `net.core.somaxconn` (4,096).
+    pub accept_backlog: i32,
+    /// TLS handshakes at once on a worker; later ones wait. Each costs 0.1 ms of CPU and about 40 KiB.
+    pub handshakes_at_once_max: usize,
+    /// A TLS handshake, the wait for its turn included: three round trips of a bad mobile line.
+    pub handshake_timeout_ms: u32,
+    /// A request head: a large token and a large cookie fit twice.
+    pub head_bytes_max: usize,
+    /// Fields in a request head.
+    pub header_fields_max: usize,
+    /// A request head, from its first byte to its last (slowloris).
+    pub header_timeout_ms: u32,
+    /// A request body, from the head's end to the body's: 4 MiB at 1.2 Mbit/s.
+    pub body_timeout_ms: u32,
+    /// A connection without a request is closed after this long: above the 60 s at which usual load balancers
+    /// drop theirs, so that the side that may have a request under way is the one that closes.
+    pub idle_timeout_ms: u32,
+    /// A client that takes no byte of an answer for this long is given up.
+    pub write_stall_timeout_ms: u32,
+    /// Unread body that is read and thrown away after a refusal, so that the connection can be used again.
+    pub discard_bytes_max: usize,
+    /// After a last answer we read and throw away for this long, until the client closes: unread bytes would
+    /// turn into a reset and cut the answer (RFC 9112 §9.6).
+    pub linger_timeout_ms: u32,
+    /// A call is under way this long before we begin to watch whether its client is still there: most calls are
+    /// done sooner, and watching costs two system calls.
+    pub watch_after_ms: u32,
+    /// Bytes of further requests taken in while watching; beyond it we stop watching (and reading).
+    pub watch_bytes_max: usize,
+    /// Streams at once on one HTTP/2 connection; beyond it the client waits. Twice what SDKs' pools open.
+    pub streams_per_connection_max: u32,
+    /// A quiet HTTP/2 connection is sent a PING this often.
+    pub ping_every_ms: u32,
+    /// And closed when it has not answered in this time.
+    pub pong_within_ms: u32,
+}
+
+impl Default for DownstreamLimits {
+    fn default() -> Self {
+        Self {
+            connections_per_worker_max: 4_096,
+            refusals_at_once_max: 64,
+            accept_backlog: 4_096,
+            handshakes_at_once_max: 256,
+            handshake_timeout_ms: 10_000,
+            head_bytes_max: 32 << 10,
+            header_fields_max: 100,
+            header_timeout_ms: 10_000,
+            body_timeout_ms: 30_000,
+            idle_timeout_ms: 75_000,
+            write_stall_timeout_ms: 30_000,
+            discard_bytes_max: 64 << 10,
+            linger_timeout_ms: 500,
+            watch_after_ms: 100,
+            watch_bytes_max: 64 << 10,
+            streams_per_connection_max: 200,
+            ping_every_ms: 20_000,
+            pong_within_ms: 10_000,
+        }
+    }
+}
 
 /// Bounds of one worker's connections toward MCP servers. A *pool* is one endpoint with one credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -189,6 +262,46 @@ impl Default for DnsLimits {
     }
 }
 
+/// Receive window of one HTTP/2 stream of a client: a request of usual size without waiting for an update.
+pub const CLIENT_STREAM_WINDOW_BYTES: u32 = 256 << 10;
+/// Receive window of one HTTP/2 connection of a client: two bodies of the largest size at once. It is also the
+/// most a connection can make us hold.
+pub const CLIENT_CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
+/// Answer bytes buffered for one HTTP/2 stream beyond what the client's window takes.
+pub const CLIENT_STREAM_SEND_BYTES_MAX: usize = 64 << 10;
+/// Streams a client may reset before we have seen them, per connection; more is the rapid-reset attack
+/// (CVE-2023-44487) and closes the connection.
+pub const CLIENT_RESETS_PENDING_MAX: usize = 32;
+/// Streams we reset for a client's errors before its connection is closed.
+pub const CLIENT_ERROR_RESETS_MAX: usize = 256;
+/// Requests a client may cancel early on one HTTP/2 connection within a second before the connection is closed:
+/// each cost us a call; people and SDKs cancel a few.
+pub const CLIENT_CANCELS_PER_SECOND_MAX: u32 = 100;
+/// Chunks of an answer that are ready together leave in one write up to this size.
+pub const ANSWER_GATHER_BYTES: usize = 16 << 10;
+/// One write of a large answer: more would only stand in the kernel's buffer.
+pub const ANSWER_WRITE_BYTES_MAX: usize = 256 << 10;
+/// One read of a request: most calls fit, head and body.
+pub const REQUEST_READ_BYTES: usize = 8 << 10;
+/// After this long without a request a connection gives its read buffer back and waits with a tiny one.
+pub const IDLE_SHRINK_MS: u64 = 1_000;
+/// The tiny one: a read that wakes the connection up, its rest follows at once.
+pub const IDLE_READ_BYTES: usize = 64;
+/// How long a draining worker goes on emptying its accept queue: closing the listener resets what is left, and
+/// clients that come back at once would keep it from ever being empty.
+pub const DRAIN_ACCEPT_MS: u64 = 500;
+/// After the drain's deadline, connections get this long to notice that they are cut.
+pub const DRAIN_CUT_MS: u64 = 1_000;
+/// A worker sleeps this long when the process is out of descriptors; retrying at once would spin.
+pub const ACCEPT_PAUSE_MS: u64 = 50;
+/// Connections taken from one listener in a row before other tasks get a turn.
+pub const ACCEPT_BURST: usize = 64;
+/// A worker's loop says that it is alive this often.
+pub const HEARTBEAT_MS: u64 = 250;
+/// A worker whose loop has not turned for this long is reported as stalled.
+pub const STALLED_AFTER_MS: u64 = 2_000;
+/// Jobs other threads may have waiting for one worker; more are refused.
+pub const WORKER_INBOX_MAX: usize = 1_024;
 /// 1xx answers skipped before the final one (RFC 9110 §15.2). One or two are usual; a stream of them is abuse.
 pub const INFORMATIONAL_MAX: usize = 8;
 /// Receive window of one HTTP/2 stream: a megabyte in flight fills 100 Mbit/s at 80 ms.
@@ -200,6 +313,8 @@ pub const HTTP2_CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
 pub const HTTP2_RESET_STREAMS_MAX: usize = 300;
 /// One read of an HTTP/1.1 upstream: most answers fit in one.
 pub const UPSTREAM_READ_BYTES: usize = 16 << 10;
+/// A request body up to this size is copied behind its head, so that both leave in one write.
+pub const UPSTREAM_COALESCE_BYTES: usize = 16 << 10;
 /// A second address is tried when the first has not answered in this time (RFC 8305 §5 recommends 250 ms).
 pub const CONNECT_STAGGER_MS: u64 = 250;
 /// Blocking threads of the side thread (system resolver, file reads).
