@@ -144,7 +144,7 @@ const text = (result) => {
   return result.isError ? `isError: ${block?.text}` : block?.text;
 };
 
-async function step(name, run) {
+export async function step(name, run) {
   let timer;
   const late = new Promise((_, reject) => {
     timer = setTimeout(() => reject(new Error(`no outcome in ${STEP_TIMEOUT_MS} ms`)), STEP_TIMEOUT_MS);

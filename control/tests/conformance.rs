@@ -1,0 +1,142 @@
+//! The official conformance suite, directly and through the gateway, in the same run.
+//!
+//! Two promises. Transparent endpoints (`/servers/{name}/mcp`) in front of a server of the client's own era change
+//! nothing: no check is worse than directly. And where client and server are of different eras, the gateway stands
+//! in for what is missing: those checks pass too, except the ones a baseline lists with a reason.
+
+mod support;
+
+use std::thread;
+
+use support::{
+    gateway::{self, Gateway},
+    peers::{Fixture, Node, Upstream, or_skip},
+    say,
+    suite::{Baseline, LEGACY, MODERN, Run, Status},
+};
+
+#[test]
+fn nothing_is_lost_in_front_of_a_server_of_both_eras_for_legacy_clients() {
+    let Some((node, fixture)) = needed() else { return };
+    transparent(&node, || fixture.serve(&["--era", "both"]), LEGACY);
+}
+
+#[test]
+fn nothing_is_lost_in_front_of_a_server_of_both_eras_for_modern_clients() {
+    let Some((node, fixture)) = needed() else { return };
+    transparent(&node, || fixture.serve(&["--era", "both"]), MODERN);
+}
+
+#[test]
+fn nothing_is_lost_when_the_server_answers_in_plain_json() {
+    let Some((node, fixture)) = needed() else { return };
+    transparent(&node, || fixture.serve(&["--era", "modern", "--json"]), MODERN);
+}
+
+#[test]
+fn nothing_is_lost_in_front_of_server_everything() {
+    let Some((node, _)) = needed() else { return };
+    transparent(&node, || node.everything(), LEGACY);
+}
+
+#[test]
+fn a_modern_server_serves_legacy_clients() {
+    let Some((node, fixture)) = needed() else { return };
+    bridged(
+        &node,
+        &fixture.serve(&["--era", "modern"]),
+        LEGACY,
+        "legacy-clients-modern-fixture",
+    );
+}
+
+#[test]
+fn a_legacy_server_serves_modern_clients() {
+    let Some((node, fixture)) = needed() else { return };
+    bridged(
+        &node,
+        &fixture.serve(&["--era", "legacy"]),
+        MODERN,
+        "modern-clients-legacy-fixture",
+    );
+}
+
+#[test]
+fn server_everything_serves_modern_clients() {
+    let Some((node, _)) = needed() else { return };
+    bridged(
+        &node,
+        &node.everything(),
+        MODERN,
+        "modern-clients-server-everything",
+    );
+}
+
+/// The fixture itself is what all of the above stands on.
+#[test]
+fn the_fixture_passes_directly() {
+    let Some(node) = or_skip(Node::find()) else { return };
+    let Some(fixture) = or_skip(Fixture::build()) else {
+        return;
+    };
+    let directly = |era: &str, requirements: &str| {
+        let run = Run::of(&node, &fixture.serve(&["--era", era]).url, requirements);
+        (
+            format!("fixture --era {era}, {requirements}, directly: {}", run.totals()),
+            run.failures(),
+        )
+    };
+    let runs = thread::scope(|scope| {
+        let cases = [
+            ("both", LEGACY),
+            ("legacy", LEGACY),
+            ("both", MODERN),
+            ("modern", MODERN),
+        ];
+        let runs = cases.map(|(era, requirements)| scope.spawn(move || directly(era, requirements)));
+        runs.map(|run| run.join().expect("no run panics"))
+    });
+    for (line, failures) in runs {
+        say(&line);
+        assert_eq!(failures, Default::default(), "{line}");
+    }
+}
+
+fn needed() -> Option<(Node, Fixture)> {
+    gateway::exists().then_some(())?;
+    Some((or_skip(Node::find())?, or_skip(Fixture::build())?))
+}
+
+/// Directly and through the gateway, each with a server of its own: nothing may be worse, and the gateway checks
+/// `Host` and `Origin` even where the server does not.
+fn transparent(node: &Node, serve: impl Fn() -> Upstream, requirements: &str) {
+    let (alone, behind) = (serve(), serve());
+    let gateway = Gateway::open(&[("upstream", &behind.url)]);
+    let (directly, through) = thread::scope(|scope| {
+        let directly = scope.spawn(|| Run::of(node, &alone.url, requirements));
+        let through = Run::of(node, &gateway.server("upstream"), requirements);
+        (directly.join().expect("the direct run does not panic"), through)
+    });
+    say(format_args!(
+        "{requirements}: directly {}, through the gateway {}",
+        directly.totals(),
+        through.totals()
+    ));
+    let worse = through.worse_than(&directly);
+    let log = gateway.process.log();
+    assert!(
+        worse.is_empty(),
+        "{requirements}: worse through the gateway:\n{}\n{log}",
+        worse.join("\n")
+    );
+    assert_eq!(through.scenario("dns-rebinding-protection"), Status::Success);
+}
+
+/// Client and server of different eras: what fails must be listed, and what is listed must fail.
+fn bridged(node: &Node, server: &Upstream, requirements: &str, baseline: &str) {
+    let gateway = Gateway::open(&[("upstream", &server.url)]);
+    let run = Run::of(node, &gateway.server("upstream"), requirements);
+    say(format_args!("{requirements}, {baseline}: {}", run.totals()));
+    Baseline::read(baseline).check(&run);
+    assert_eq!(run.scenario("dns-rebinding-protection"), Status::Success);
+}
