@@ -5,16 +5,16 @@
 //! the first eight bytes of the hash and compared in constant time on all of them.
 //!
 //! Whoever shows something that is not a valid key is refused, even where anonymous callers are admitted: a
-//! mistyped key must not quietly become another identity.
+//! mistyped key must not quietly become another identity. The key's checksum drops typing mistakes and random
+//! guesses before they are hashed.
 
 use crate::{
-    limits::CREDENTIAL_BYTES_MAX,
     rejection::Rejection,
     secret,
     snapshot::{ANONYMOUS, PermitsIndex, Principal, Snapshot},
 };
 use ring::digest::{SHA256, digest};
-use ringway_proto::{http::Headers, snapshot as document};
+use ringway_proto::{http::Headers, key, snapshot as document};
 use std::{collections::HashMap, fmt, sync::Arc};
 
 /// Who sent these headers?
@@ -58,11 +58,7 @@ fn shown(headers: &Headers) -> Result<Option<&[u8]>, Rejection> {
         (None, Some(b)) => b,
         (None, None) => return Ok(None),
     };
-    if shown.is_empty() || shown.len() > CREDENTIAL_BYTES_MAX {
-        Err(Rejection::CredentialInvalid)
-    } else {
-        Ok(Some(shown))
-    }
+    Ok(Some(shown))
 }
 
 /// The scheme's name is case-insensitive (RFC 9110 §11.1).
@@ -166,7 +162,8 @@ impl Keys {
     }
 
     fn by_text(&self, text: &[u8]) -> Option<&Arc<Principal>> {
-        let hash = digest(&SHA256, text);
+        let text = key::parse(text).ok()?;
+        let hash = digest(&SHA256, text.expose().as_bytes());
         let places = self.by_hash.get(&prefix(hash.as_ref()))?;
         let entries = places.iter().map(|at| &self.entries[*at as usize]);
         entries
@@ -204,4 +201,131 @@ impl fmt::Debug for Keys {
 fn prefix(hash: &[u8]) -> u64 {
     hash.first_chunk::<8>()
         .map_or(0, |first| u64::from_le_bytes(*first))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{compile, document, key, key_text, server, snapshot};
+    use serde_json::{Value, json};
+
+    fn asked(
+        s: &Snapshot,
+        fields: &[(&'static str, String)],
+        loopback: bool,
+        now_s: u64,
+    ) -> Result<String, &'static str> {
+        let mut headers = Headers::default();
+        fields
+            .iter()
+            .for_each(|(name, value)| headers.push(name, value.clone()));
+        principal(s, &headers, loopback, now_s)
+            .map(|p| p.credential.to_string())
+            .map_err(|r| r.reason())
+    }
+
+    fn bearer(id: &str) -> (&'static str, String) {
+        ("authorization", format!("Bearer {}", key_text(id)))
+    }
+
+    fn with(edit: impl FnOnce(&mut Value)) -> Snapshot {
+        let mut d = document(vec![server("fs", &["a"], &[])]);
+        edit(&mut d);
+        snapshot(d)
+    }
+
+    #[test]
+    fn a_key_is_taken_from_either_header() {
+        let s = with(|_| {});
+        assert_eq!(asked(&s, &[bearer("fs")], false, 0), Ok("fs".into()));
+        assert_eq!(
+            asked(&s, &[("x-api-key", format!(" {} ", key_text("read")))], false, 0),
+            Ok("read".into())
+        );
+        assert_eq!(
+            asked(
+                &s,
+                &[("authorization", format!("bEARER  {}", key_text("fs")))],
+                false,
+                0
+            ),
+            Ok("fs".into())
+        );
+        assert_eq!(
+            asked(&s, &[bearer("fs"), ("x-api-key", key_text("fs"))], false, 0),
+            Ok("fs".into())
+        );
+    }
+
+    #[test]
+    fn everything_else_shown_is_refused_even_where_anonymous_is_welcome() {
+        let s = with(|d| d["anonymous"] = json!({"roles": ["all"], "allow_on_public_listeners": true}));
+        assert_eq!(asked(&s, &[], false, 0), Ok("anonymous".into()));
+        let mistyped = key_text("fs").replace("rwk_", "rwk_x");
+        for fields in [
+            vec![bearer("nobody")],
+            vec![("authorization", String::new())],
+            vec![("authorization", "Bearer ".into())],
+            vec![("authorization", "Basic eDp5".into())],
+            vec![("authorization", key_text("fs"))],
+            vec![("authorization", format!("Bearer {mistyped}"))],
+            vec![("x-api-key", String::new())],
+            vec![("x-api-key", "a".repeat(100_000))],
+            vec![bearer("fs"), ("x-api-key", key_text("read"))],
+            vec![bearer("fs"), bearer("fs")],
+        ] {
+            assert_eq!(
+                asked(&s, &fields, true, 0),
+                Err("credential_invalid"),
+                "{fields:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn anonymous_callers_come_by_loopback_unless_told() {
+        let s = with(|_| {});
+        assert_eq!(asked(&s, &[], true, 0), Err("credential_missing"));
+        let s = with(|d| d["anonymous"] = json!({"roles": ["all"]}));
+        assert_eq!(asked(&s, &[], true, 0), Ok("anonymous".into()));
+        assert_eq!(asked(&s, &[], false, 0), Err("credential_missing"));
+    }
+
+    #[test]
+    fn a_key_ends_when_it_says() {
+        let s = with(|d| d["keys"][1]["expires_at"] = json!(100));
+        assert_eq!(asked(&s, &[bearer("fs")], false, 99), Ok("fs".into()));
+        assert_eq!(asked(&s, &[bearer("fs")], false, 100), Err("credential_expired"));
+        assert!(s.principal_of("fs", 99).is_some() && s.principal_of("fs", 100).is_none());
+        assert!(s.principal_of("nobody", 0).is_none() && s.principal_of(ANONYMOUS, 0).is_none());
+    }
+
+    #[test]
+    fn equal_roles_share_their_permits() {
+        let s = with(|d| {
+            let keys = d["keys"].as_array_mut().unwrap();
+            keys.push(key("x", &["fs", "read"]));
+            keys.push(key("y", &["read", "fs", "read"]));
+        });
+        let of = |id: &str| s.principal_of(id, 0).unwrap().permits;
+        assert_eq!(of("x"), of("y"));
+        assert_ne!(of("x"), of("fs"));
+    }
+
+    #[test]
+    fn a_key_stands_once() {
+        let mut d = document(vec![]);
+        let mut copy = key("fs", &[]);
+        copy["id"] = json!("other");
+        d["keys"].as_array_mut().unwrap().push(copy);
+        d["keys"]
+            .as_array_mut()
+            .unwrap()
+            .push(json!({"id": "fs", "hash": format!("sha256:{}", "ab".repeat(32)), "roles": []}));
+        let found = compile(d).unwrap_err();
+        assert_eq!(
+            found.iter().map(|f| f.path.as_str()).collect::<Vec<_>>(),
+            ["keys[3].hash", "keys[4].id"]
+        );
+    }
 }

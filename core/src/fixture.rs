@@ -33,7 +33,9 @@ pub(crate) fn key(id: &str, roles: &[&str]) -> Value {
 
 /// The text of the key with this id.
 pub(crate) fn key_text(id: &str) -> String {
-    format!("rwk_{id}")
+    let mut secret = [0; 32];
+    secret.copy_from_slice(digest(&SHA256, id.as_bytes()).as_ref());
+    ringway_proto::key::format(&secret)
 }
 
 /// Roles `all` (everything), `fs` (all of `fs`), `read` (`*__read*`), and a key for each, named alike.

@@ -172,7 +172,7 @@ fn rendered(snapshot: &Snapshot, permits: &Permits, hits: &[search::Hit]) -> (Ve
 }
 
 /// The members of `params.arguments` under these two keys; anything else in there is refused.
-fn members<'k>(doc: &[u8], message: &Message, keys: [&'k str; 2]) -> Result<[Option<Span>; 2], Rejection> {
+fn members(doc: &[u8], message: &Message, keys: [&str; 2]) -> Result<[Option<Span>; 2], Rejection> {
     let arguments = message.params.as_ref().and_then(|p| p.arguments);
     let arguments = arguments.filter(|a| json::kind(doc, *a) == Some(Kind::Object));
     let arguments = arguments.ok_or_else(|| wrong("params.arguments must be an object"))?;

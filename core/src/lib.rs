@@ -5,6 +5,7 @@ pub mod rejection;
 pub mod authenticate;
 pub mod authorize;
 mod bits;
+pub mod catalogue;
 #[cfg(test)]
 mod fixture;
 pub mod interface;
@@ -14,3 +15,7 @@ pub mod search;
 pub mod secret;
 pub mod snapshot;
 pub mod uri_template;
+pub mod envelope;
+pub mod origin;
+pub mod pipeline;
+pub mod translate;

@@ -98,8 +98,6 @@ pub const SEARCH_RESULTS_DEFAULT: usize = 8;
 pub const SEARCH_RESULTS_MAX: usize = 50;
 /// Bytes of one `SEARCH_TOOLS` answer: definitions go into a model's context, and more helps no one.
 pub const SEARCH_BYTES_MAX: usize = 256 << 10;
-/// A credential header's value: API keys are below 100 bytes, tokens of other kinds below 8 KiB.
-pub const CREDENTIAL_BYTES_MAX: usize = 8 << 10;
 
 /// Bounds of one worker's connections with clients. How much of a body is read is the service's word.
 #[derive(Clone, Debug, PartialEq, Eq)]
