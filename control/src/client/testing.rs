@@ -182,7 +182,11 @@ async fn exchange(
             let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
             stream.write_all(head.as_bytes()).await?;
             stream.flush().await?;
-            while let Some(piece) = pieces.recv().await {
+            // A client that goes away is noticed, so that a test can wait for it.
+            while let Some(piece) = tokio::select! {
+                piece = pieces.recv() => piece,
+                _ = stream.fill_buf() => None,
+            } {
                 stream.write_all(piece.as_bytes()).await?;
                 stream.flush().await?;
             }

@@ -40,6 +40,8 @@ pub struct Pace {
     pub retry_min: Duration,
     /// The longest pause between failures.
     pub retry_max: Duration,
+    /// How often to look whether somebody uses a local server.
+    pub local_look: Duration,
     /// Changes within this time make one publication or one probe.
     pub coalesce: Duration,
     /// Remote servers asked at once.
@@ -54,6 +56,7 @@ impl Default for Pace {
             interval: Duration::from_secs(300),
             retry_min: Duration::from_secs(1),
             retry_max: Duration::from_secs(300),
+            local_look: Duration::from_secs(10),
             coalesce: Duration::from_millis(50),
             remote_probes_max: 16,
             local_probes_max: 4,
@@ -72,8 +75,8 @@ pub struct Spec {
     pub headers: Vec<(String, String)>,
     /// The connections to use, trusting whom this server's entry says.
     pub http: HttpClient,
-    /// For a process of ours: a text that differs when what is started differs.
-    pub local: Option<String>,
+    /// Present for a process of ours.
+    pub local: Option<Local>,
 }
 
 impl Spec {
@@ -96,6 +99,15 @@ impl fmt::Debug for Spec {
     }
 }
 
+/// What the registry has to know of a local process.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Local {
+    /// A text that differs when what is started differs.
+    pub fingerprint: String,
+    /// One process serves all sessions, so that a session of ours hears what changes for all.
+    pub shared: bool,
+}
+
 /// Everything a document is made of.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -105,8 +117,8 @@ pub struct Plan {
     pub servers: Vec<Spec>,
 }
 
-/// Says whether a local server's schedule is due: its process runs and does so for others than us.
-pub type LocalDue = Arc<dyn Fn(&str) -> bool + Send + Sync>;
+/// Says whether somebody uses a local server, by its name, beside as many sessions as are our own.
+pub type InUse = Arc<dyn Fn(&str, usize) -> bool + Send + Sync>;
 
 /// Keeps the catalogue of every server. Dropping it stops the keeping.
 pub struct Registry {
@@ -124,12 +136,12 @@ impl fmt::Debug for Registry {
 impl Registry {
     /// A registry without servers yet. `last` is the last document published by an earlier run: numbers go on
     /// from there, and remote servers keep the catalogue they had in it until they are reached.
-    pub fn start(pace: Pace, last: Option<Document>, local_due: LocalDue) -> Self {
+    pub fn start(pace: Pace, last: Option<Document>, in_use: InUse) -> Self {
         let number = last.as_ref().map_or(0, |document| document.number);
         let remembered = last.map(|document| document.servers).unwrap_or_default();
         let shared = Arc::new(Shared {
             pace,
-            local_due,
+            in_use,
             changed: Notify::new(),
             answered: Notify::new(),
             remote_probes: Semaphore::new(pace.remote_probes_max),
@@ -260,7 +272,7 @@ impl Drop for Registry {
 /// What the tasks and the registry's owner have in common.
 struct Shared {
     pace: Pace,
-    local_due: LocalDue,
+    in_use: InUse,
     /// Something in the table differs.
     changed: Notify,
     /// A server was asked for the first time.

@@ -13,7 +13,7 @@
 //! longer. A local process is not kept awake by its schedule.
 
 use super::{
-    LocalDue, Pace, Shared, Spec, Standing,
+    Pace, Shared, Spec, Standing,
     probe::{self, Legacy, Offers},
 };
 use crate::client::{Failure, Heard, ListenEnd, McpClient};
@@ -26,7 +26,7 @@ use std::{
 use tokio::{
     sync::{Notify, mpsc, watch},
     task::JoinHandle,
-    time::{sleep, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 
 /// A whole probe of a remote server: a greeting or two and four lists.
@@ -72,6 +72,8 @@ struct Keeper {
     spec: Arc<Spec>,
     legacy: Legacy,
     ear: Option<Ear>,
+    /// It says that it tells of changes.
+    tells: bool,
     /// Failures in a row.
     failures: u32,
     /// Changes in a row that changed nothing.
@@ -90,6 +92,7 @@ pub(super) async fn keep(
         spec,
         legacy: Legacy::Unknown,
         ear: None,
+        tells: false,
         failures: 0,
         idle_changes: 0,
     };
@@ -149,7 +152,9 @@ impl Keeper {
         }
         let client = Arc::new(client);
         // Listening begins before listing, so that no change falls between the two.
-        if Offers::of(&client).tells {
+        self.tells = Offers::of(&client).tells;
+        // A process of each session's own has nothing to tell us about the others'.
+        if self.tells && self.spec.local.as_ref().is_none_or(|local| local.shared) {
             self.listen(client.clone()).await;
         }
         let found = probe::collect(&client, &self.legacy, before.as_deref()).await;
@@ -201,23 +206,16 @@ impl Keeper {
             coalesce,
             ..
         } = self.shared.pace;
-        let local_due: LocalDue = self.shared.local_due.clone();
         loop {
             let pause = match self.failures {
                 0 => interval,
                 n => doubled(retry_min, n - 1, retry_max),
             };
             let why = tokio::select! {
-                () = sleep(jittered(pause)) => Why::Schedule,
+                why = self.due(jittered(pause)) => why,
                 () = kick.notified() => Why::Asked,
-                why = news(&mut self.ear) => why,
             };
             match why {
-                Why::Schedule if self.failures == 0 && self.spec.local.is_some() => {
-                    if local_due(self.name()) {
-                        return why;
-                    }
-                }
                 Why::Change | Why::Lost => {
                     let quiet = match self.idle_changes {
                         0 => coalesce,
@@ -233,6 +231,39 @@ impl Keeper {
                     return why;
                 }
                 _ => return why,
+            }
+        }
+    }
+
+    /// The pause is over, or something was heard. A local server's pause is over only while somebody uses it, and
+    /// it is listened to just as long: a session of ours alone must not keep its process awake.
+    async fn due(&mut self, pause: Duration) -> Why {
+        let Some(local) = self.spec.local.clone() else {
+            return tokio::select! {
+                () = sleep(pause) => Why::Schedule,
+                why = news(&mut self.ear) => why,
+            };
+        };
+        let mut over = Instant::now() + pause;
+        loop {
+            let look = Instant::now() + self.shared.pace.local_look;
+            tokio::select! {
+                () = sleep_until(over.min(look)) => {}
+                why = news(&mut self.ear) => return why,
+            }
+            let rested = Instant::now() >= over;
+            if rested && self.failures > 0 {
+                return Why::Schedule;
+            }
+            match (self.shared.in_use)(self.name(), usize::from(self.ear.is_some())) {
+                true if rested || (self.tells && local.shared && self.ear.is_none()) => return Why::Schedule,
+                true => {}
+                false => {
+                    self.hang_up().await;
+                    if rested {
+                        over = Instant::now() + pause;
+                    }
+                }
             }
         }
     }

@@ -15,6 +15,7 @@ fn brisk() -> Pace {
         interval: Duration::from_millis(100),
         retry_min: Duration::from_millis(20),
         retry_max: Duration::from_millis(50),
+        local_look: Duration::from_millis(20),
         ..Pace::default()
     }
 }
@@ -52,7 +53,7 @@ fn plan(servers: Vec<Spec>) -> Plan {
 }
 
 fn registry(pace: Pace, servers: Vec<Spec>) -> Registry {
-    let registry = Registry::start(pace, None, Arc::new(|_| false));
+    let registry = Registry::start(pace, None, Arc::new(|_, _| false));
     registry.set(plan(servers));
     registry
 }
@@ -376,34 +377,48 @@ async fn a_new_configuration_keeps_what_it_does_not_touch() {
 }
 
 #[tokio::test]
-async fn a_local_server_is_not_kept_awake_by_its_schedule() {
-    let local = Scripted::start(|seen| legacy(seen, json!({"tools": {}}), json!([{"name": "a"}]))).await;
+async fn a_local_server_is_probed_and_listened_to_only_while_somebody_uses_it() {
+    let (opened, mut streams) = mpsc::unbounded_channel();
+    let local = Scripted::start(move |seen| match seen.method() {
+        "GET" => {
+            let (pieces, stream) = mpsc::unbounded_channel();
+            opened.send(pieces).unwrap();
+            Answer::Stream(stream)
+        }
+        _ => legacy(
+            seen,
+            json!({"tools": {"listChanged": true}}),
+            json!([{"name": "a"}]),
+        ),
+    })
+    .await;
     let remote = Scripted::start(|seen| legacy(seen, json!({"tools": {}}), json!([]))).await;
-    let due = Arc::new(AtomicBool::new(false));
-    let says = due.clone();
-    let registry = Registry::start(brisk(), None, Arc::new(move |_| says.load(SeqCst)));
+    let used = Arc::new(AtomicBool::new(false));
+    let says = used.clone();
+    let registry = Registry::start(brisk(), None, Arc::new(move |_, _| says.load(SeqCst)));
+    let process = Local {
+        fingerprint: "npx something".to_owned(),
+        shared: true,
+    };
     let process = Spec {
-        local: Some("npx something".to_owned()),
+        local: Some(process),
         ..spec("local", &local.address.to_string())
     };
     registry.set(plan(vec![process, spec("remote", &remote.address.to_string())]));
-    let times = |server: &Scripted| server.methods().iter().filter(|m| *m == "initialize").count();
-    timeout(SOON, async {
-        while times(&remote) < 4 {
-            sleep(Duration::from_millis(5)).await;
-        }
-    })
-    .await
-    .unwrap();
-    assert_eq!(times(&local), 1);
-    due.store(true, SeqCst);
-    timeout(SOON, async {
-        while times(&local) < 2 {
-            sleep(Duration::from_millis(5)).await;
-        }
-    })
-    .await
-    .unwrap();
+    let times = |server: &Scripted, method| server.methods().iter().filter(|m| *m == method).count();
+    // Nobody uses it: the first probe's session ends, and the schedule passes it over.
+    let first = streams.recv().await.unwrap();
+    timeout(SOON, first.closed()).await.unwrap();
+    while times(&remote, "initialize") < 4 {
+        sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(times(&local, "initialize"), 1);
+    assert_eq!(times(&local, "DELETE"), 1);
+    // Somebody does: it is asked again, and heard.
+    used.store(true, SeqCst);
+    let stream = timeout(SOON, streams.recv()).await.unwrap().unwrap();
+    used.store(false, SeqCst);
+    timeout(SOON, stream.closed()).await.unwrap();
 }
 
 #[tokio::test]
@@ -424,14 +439,14 @@ async fn an_earlier_run_is_remembered_until_its_servers_are_reached() {
         )
         .unwrap(),
     ];
-    let registry = Registry::start(patient(), Some(last.clone()), Arc::new(|_| false));
+    let registry = Registry::start(patient(), Some(last.clone()), Arc::new(|_, _| false));
     registry.set(plan(vec![spec("s", &url)]));
     let document = registry.document().unwrap();
     assert_eq!(document.number, 42);
     assert_eq!(tools(&document, "s").unwrap(), ["old"]);
     assert_eq!(registry.status()[0].state, "pending");
     // A server of that name elsewhere is another server.
-    let registry = Registry::start(patient(), Some(last), Arc::new(|_| false));
+    let registry = Registry::start(patient(), Some(last), Arc::new(|_, _| false));
     registry.set(plan(vec![spec("s", "http://127.0.0.1:9/mcp")]));
     assert_eq!(tools(&registry.document().unwrap(), "s"), None);
 }
