@@ -3,3 +3,4 @@
 pub mod http;
 pub mod io;
 pub mod side;
+pub mod upstream;

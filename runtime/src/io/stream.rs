@@ -12,10 +12,12 @@ use monoio::{
     io::{AsyncReadRent, AsyncWriteRent, CancelableAsyncReadRent, Canceller},
     net::{TcpStream, UnixStream},
 };
+use nix::sys::socket::{MsgFlags, recv};
 use std::{
     future::Future,
     io::{self, ErrorKind},
     net::SocketAddr,
+    os::fd::AsRawFd,
     path::Path,
     pin::Pin,
     time::{Duration, Instant},
@@ -39,6 +41,8 @@ pub struct Stream {
     tls: Option<Box<Tls>>,
     /// Made at the first read that can be cancelled and kept.
     canceller: Option<Canceller>,
+    /// Bytes the kernel took in writes.
+    accepted: u64,
 }
 
 pub(super) enum Socket {
@@ -75,11 +79,7 @@ impl Stream {
     }
 
     fn new(socket: Socket) -> Self {
-        Self {
-            socket,
-            tls: None,
-            canceller: None,
-        }
+        Self { socket, tls: None, canceller: None, accepted: 0 }
     }
 
     pub(super) fn with_tls(mut self, tls: Tls) -> Self {
@@ -270,6 +270,23 @@ impl Stream {
         }
     }
 
+    /// Whether nothing waits to be read: no byte, no end, no error. One system call that does not wait. Under
+    /// TLS a byte may also be a record without data; callers that give such a stream up lose a handshake only.
+    pub fn is_quiet(&self) -> bool {
+        let socket = match &self.socket {
+            Socket::Tcp(socket) => socket.as_raw_fd(),
+            Socket::Unix(socket) => socket.as_raw_fd(),
+        };
+        let peeked = recv(socket, &mut [0], MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT);
+        matches!(peeked, Err(nix::errno::Errno::EAGAIN))
+    }
+
+    /// Bytes the kernel has taken in finished writes so far, ciphertext under TLS. Unchanged after a failed write,
+    /// it says that nothing of that write can reach the peer.
+    pub fn bytes_accepted(&self) -> u64 {
+        self.accepted
+    }
+
     /// Writes all of `data`.
     pub async fn write_all(&mut self, data: Bytes) -> io::Result<()> {
         self.write_paced(data, None).await
@@ -298,7 +315,7 @@ impl Stream {
 
     async fn write_paced(&mut self, data: Bytes, stall: Option<Duration>) -> io::Result<()> {
         let Some(tls) = self.tls.as_deref_mut() else {
-            return self.socket.write_all(data, stall).await;
+            return self.socket.write_all(data, stall, &mut self.accepted).await;
         };
         let mut rest = &data[..];
         let mut cipher = BytesMut::new();
@@ -306,7 +323,7 @@ impl Stream {
             let taken = tls.put_plain(&rest[..rest.len().min(PLAIN_CHUNK)])?;
             rest = &rest[taken..];
             tls.take_cipher(&mut cipher)?;
-            self.socket.write_all(cipher.split().freeze(), stall).await?;
+            self.socket.write_all(cipher.split().freeze(), stall, &mut self.accepted).await?;
         }
         Ok(())
     }
@@ -357,7 +374,7 @@ async fn flush(socket: &mut Socket, tls: &mut Tls) -> io::Result<()> {
     }
     let mut cipher = BytesMut::new();
     tls.take_cipher(&mut cipher)?;
-    socket.write_all(cipher.freeze(), None).await
+    socket.write_all(cipher.freeze(), None, &mut 0).await
 }
 
 /// A buffer for ciphertext, small when the caller's is: an idle connection should hold next to nothing.
@@ -399,7 +416,12 @@ impl Socket {
         }
     }
 
-    async fn write_all(&mut self, data: Bytes, stall: Option<Duration>) -> io::Result<()> {
+    async fn write_all(
+        &mut self,
+        data: Bytes,
+        stall: Option<Duration>,
+        accepted: &mut u64,
+    ) -> io::Result<()> {
         let mut rest = data;
         while !rest.is_empty() {
             let (result, given) = match stall {
@@ -411,7 +433,10 @@ impl Socket {
             rest = given;
             match result? {
                 0 => return Err(ErrorKind::WriteZero.into()),
-                n => drop(rest.split_to(n)),
+                n => {
+                    *accepted += n as u64;
+                    drop(rest.split_to(n));
+                }
             }
         }
         Ok(())

@@ -86,10 +86,16 @@ impl Resolver {
     pub async fn resolve_until(&self, host: &str, port: u16) -> Answer {
         if let Some(address) = literal(host) {
             let addresses: Arc<[SocketAddr]> = Arc::new([SocketAddr::new(address, port)]);
-            return Ok(Resolved { addresses, fresh_until: far_away() });
+            return Ok(Resolved {
+                addresses,
+                fresh_until: far_away(),
+            });
         }
         let (reply, answer) = oneshot::channel();
-        let question = Question { name: (Arc::from(host), port), reply };
+        let question = Question {
+            name: (Arc::from(host), port),
+            reply,
+        };
         self.questions.try_send(question).map_err(|e| match e {
             async_channel::TrySendError::Full(_) => ResolveError::Overloaded,
             async_channel::TrySendError::Closed(_) => ResolveError::Stopped,
@@ -100,7 +106,10 @@ impl Resolver {
 
 /// Reads an address literal, with or without the brackets a URL puts around IPv6.
 pub fn literal(host: &str) -> Option<IpAddr> {
-    let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+    let bare = host
+        .strip_prefix('[')
+        .and_then(|h| h.strip_suffix(']'))
+        .unwrap_or(host);
     bare.parse().ok()
 }
 
@@ -136,7 +145,10 @@ async fn look_up(lookup: Lookup, name: Name, lookup_ms: u32) -> (Name, io::Resul
     let asked = lookup(name.0.clone(), name.1);
     let outcome = match tokio::time::timeout(Duration::from_millis(u64::from(lookup_ms)), asked).await {
         Ok(outcome) => outcome,
-        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the name lookup took too long")),
+        Err(_) => Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            "the name lookup took too long",
+        )),
     };
     (name, outcome)
 }

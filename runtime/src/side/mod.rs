@@ -34,14 +34,20 @@ impl SideThread {
             .max_blocking_threads(SIDE_BLOCKING_THREADS_MAX)
             .thread_name(format!("{name}-block"))
             .build()?;
-        let handle = SideHandle { runtime: runtime.handle().clone() };
+        let handle = SideHandle {
+            runtime: runtime.handle().clone(),
+        };
         let (stop, stopped) = oneshot::channel::<()>();
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
             // Both a message and a dropped sender mean stop.
             let _ = runtime.block_on(stopped);
             runtime.shutdown_timeout(Duration::from_millis(SIDE_STOP_MS));
         })?;
-        Ok(Self { handle, stop: Some(stop), thread: Some(thread) })
+        Ok(Self {
+            handle,
+            stop: Some(stop),
+            thread: Some(thread),
+        })
     }
 
     /// A way to start tasks here.
@@ -88,7 +94,9 @@ mod tests {
     #[test]
     fn tasks_run_on_the_named_thread_and_answer_other_threads() {
         let side = SideThread::start("side-test").expect("starts");
-        let task = side.handle().spawn(async { std::thread::current().name().map(str::to_owned) });
+        let task = side
+            .handle()
+            .spawn(async { std::thread::current().name().map(str::to_owned) });
         let name = wait_for(task).expect("ran");
         assert_eq!(name.as_deref(), Some("side-test"));
         side.stop();

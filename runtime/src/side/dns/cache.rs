@@ -57,7 +57,13 @@ struct Known {
 
 impl Cache {
     pub(super) fn new(limits: DnsLimits) -> Self {
-        Self { limits, entries: HashMap::new(), queued: VecDeque::new(), looking: 0, waiting: 0 }
+        Self {
+            limits,
+            entries: HashMap::new(),
+            queued: VecDeque::new(),
+            looking: 0,
+            waiting: 0,
+        }
     }
 
     /// Answers from memory, or makes the asker wait for a lookup.
@@ -92,14 +98,20 @@ impl Cache {
     /// Takes the end of a lookup and answers everybody who waited for it.
     pub(super) fn learn(&mut self, name: &Name, outcome: io::Result<Vec<SocketAddr>>, now: Instant) {
         self.looking = self.looking.saturating_sub(1);
-        let Some(entry) = self.entries.get_mut(name) else { return };
+        let Some(entry) = self.entries.get_mut(name) else {
+            return;
+        };
         let negative = millis(self.limits.negative_ttl_ms);
         match outcome {
             Ok(mut list) if !list.is_empty() => {
                 list.truncate(self.limits.addresses_max.max(1));
                 let fresh_until = now + millis(self.limits.ttl_ms);
                 let stale_until = fresh_until + millis(self.limits.stale_ms);
-                entry.known = Some(Known { addresses: list.into(), fresh_until, stale_until });
+                entry.known = Some(Known {
+                    addresses: list.into(),
+                    fresh_until,
+                    stale_until,
+                });
                 entry.failure = None;
             }
             failed => {
@@ -139,19 +151,25 @@ impl Cache {
         if self.entries.len() < self.limits.names_max {
             return true;
         }
-        self.entries.retain(|_, e| e.waiters.is_some() || e.useful_until() > Some(now));
+        self.entries
+            .retain(|_, e| e.waiters.is_some() || e.useful_until() > Some(now));
         if self.entries.len() < self.limits.names_max {
             return true;
         }
-        let mut ends: Vec<Option<Instant>> =
-            self.entries.values().filter(|e| e.waiters.is_none()).map(Entry::useful_until).collect();
+        let mut ends: Vec<Option<Instant>> = self
+            .entries
+            .values()
+            .filter(|e| e.waiters.is_none())
+            .map(Entry::useful_until)
+            .collect();
         if ends.is_empty() {
             return false;
         }
         let quarter = ends.len() / 4;
         let (_, cut, _) = ends.select_nth_unstable(quarter);
         let cut = *cut;
-        self.entries.retain(|_, e| e.waiters.is_some() || e.useful_until() > cut);
+        self.entries
+            .retain(|_, e| e.waiters.is_some() || e.useful_until() > cut);
         self.entries.len() < self.limits.names_max
     }
 }
@@ -184,7 +202,10 @@ impl Entry {
 
 impl Known {
     fn resolved(&self) -> Resolved {
-        Resolved { addresses: self.addresses.clone(), fresh_until: self.fresh_until }
+        Resolved {
+            addresses: self.addresses.clone(),
+            fresh_until: self.fresh_until,
+        }
     }
 }
 
@@ -197,7 +218,12 @@ mod tests {
     use super::*;
 
     fn limits() -> DnsLimits {
-        DnsLimits { names_max: 4, lookups_at_once_max: 2, waiting_max: 4, ..DnsLimits::default() }
+        DnsLimits {
+            names_max: 4,
+            lookups_at_once_max: 2,
+            waiting_max: 4,
+            ..DnsLimits::default()
+        }
     }
 
     struct Talk {
@@ -207,7 +233,10 @@ mod tests {
 
     impl Talk {
         fn new() -> Self {
-            Self { cache: Cache::new(limits()), start: Instant::now() }
+            Self {
+                cache: Cache::new(limits()),
+                start: Instant::now(),
+            }
         }
 
         fn at(&self, ms: u32) -> Instant {
@@ -254,7 +283,10 @@ mod tests {
         assert_eq!(step, Step::Answered);
         assert!(second.try_recv().is_err(), "still waiting");
         talk.learn("a", found(1), 2);
-        assert_eq!((last_octet(&mut first), last_octet(&mut second)), (Some(1), Some(1)));
+        assert_eq!(
+            (last_octet(&mut first), last_octet(&mut second)),
+            (Some(1), Some(1))
+        );
         let (step, mut later) = talk.ask("a", 2 + limits().ttl_ms - 1);
         assert_eq!((step, last_octet(&mut later)), (Step::Answered, Some(1)));
         assert_eq!(talk.ask("a", 2 + limits().ttl_ms).0, Step::LookUp(name("a")));
@@ -270,7 +302,10 @@ mod tests {
         talk.learn("a", down(), old);
         assert_eq!(last_octet(&mut answer), Some(1));
         // Not asked again until the negative time has passed.
-        assert_eq!(talk.ask("a", old + limits().negative_ttl_ms - 1).0, Step::Answered);
+        assert_eq!(
+            talk.ask("a", old + limits().negative_ttl_ms - 1).0,
+            Step::Answered
+        );
         let end = old + limits().stale_ms;
         let (step, mut answer) = talk.ask("a", end);
         assert_eq!(step, Step::LookUp(name("a")));

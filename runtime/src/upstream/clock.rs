@@ -1,0 +1,74 @@
+//! The deadlines of one call, and awaiting under them.
+
+use super::fault::{Fault, FaultKind};
+use crate::io;
+use ringway_proto::snapshot::Timeouts;
+use std::{
+    future::Future,
+    time::{Duration, Instant},
+};
+
+/// What is left of one call's time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Clock {
+    /// Name, connection, TLS, and waiting for a place in the pool.
+    pub connect: Duration,
+    /// From the last request byte to the response head.
+    pub header: Duration,
+    /// Between two pieces, either way.
+    pub idle: Duration,
+    /// The end of the call; none for long-lived ones.
+    pub total: Option<Instant>,
+}
+
+impl Clock {
+    pub(super) fn start(timeouts: &Timeouts, long_lived: bool) -> Self {
+        let millis = |ms: u32| Duration::from_millis(u64::from(ms));
+        Self {
+            connect: millis(timeouts.connect_ms),
+            header: millis(timeouts.header_ms),
+            idle: millis(timeouts.idle_ms),
+            total: (!long_lived).then(|| Instant::now() + millis(timeouts.total_ms)),
+        }
+    }
+
+    /// When a wait of `limit` that begins now must end, and what it means if it does.
+    pub(super) fn end(&self, limit: Duration, kind: FaultKind) -> End {
+        self.end_from(Instant::now(), limit, kind)
+    }
+
+    /// The same for a wait that began at `since`.
+    pub(super) fn end_from(&self, since: Instant, limit: Duration, kind: FaultKind) -> End {
+        let at = since + limit;
+        match self.total {
+            Some(total) if total < at => End {
+                at: total,
+                kind: FaultKind::TotalTimeout,
+            },
+            _ => End { at, kind },
+        }
+    }
+}
+
+/// The end of a wait.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct End {
+    pub at: Instant,
+    pub kind: FaultKind,
+}
+
+impl End {
+    /// Awaits `future` until the end. What `future` owns is dropped then.
+    pub(super) async fn bound<F: Future>(&self, future: F) -> Result<F::Output, FaultKind> {
+        io::timeout_at(self.at, future).await.map_err(|_| self.kind)
+    }
+
+    /// The fault of a wait that reached its end.
+    pub(super) fn fault(kind: FaultKind, sent: bool, waiting_for: &str) -> Fault {
+        Fault {
+            kind,
+            sent,
+            detail: format!("no {waiting_for} in time"),
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! A request toward a server, and what it must not contain.
+//!
+//! The MCP layer decides every header; we add `host` (or `:authority`) and `content-length` and nothing else.
+//! Fields that steer the connection are ours alone: one of them slipped in could make the server see another
+//! request than the one that was authorised, so such a request is refused before anything is written.
+
+use super::{
+    endpoint::is_visible,
+    fault::{Fault, FaultKind},
+};
+use bytes::Bytes;
+use ringway_proto::http::{Headers, Method};
+
+/// A request with its whole body.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Anything but [`Method::Other`].
+    pub method: Method,
+    /// Path and query, beginning with `/`.
+    pub target: Bytes,
+    /// Fields in lower case, without those that we add or that steer the connection.
+    pub headers: Headers,
+    /// May be empty; a POST then says `content-length: 0`.
+    pub body: Bytes,
+    /// An event stream that may stay open for hours: no total deadline, the idle one only.
+    pub long_lived: bool,
+}
+
+/// Fields that belong to the connection or to us (RFC 9110 §7.6.1, RFC 9113 §8.2.2).
+const OURS: [&str; 10] = [
+    "host",
+    "content-length",
+    "transfer-encoding",
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "upgrade",
+    "te",
+    "trailer",
+    // We never wait for `100 Continue`.
+    "expect",
+];
+
+impl Request {
+    /// Refuses what could be read as something else on the wire.
+    pub(super) fn check(&self) -> Result<(), Fault> {
+        let refuse = |what: String| Err(Fault::unsent(FaultKind::Protocol, what));
+        if self.method == Method::Other {
+            return refuse("the method has no token".to_owned());
+        }
+        // A fragment would be sent by one HTTP version and dropped by the other.
+        if self.target.first() != Some(&b'/') || !is_visible(&self.target) || self.target.contains(&b'#') {
+            return refuse("the target must begin with / and hold visible ASCII without # only".to_owned());
+        }
+        for (name, value) in self.headers.iter() {
+            let shown = || String::from_utf8_lossy(name).into_owned();
+            if name.is_empty() || !name.iter().all(|b| is_name_byte(*b)) {
+                return refuse(format!("{:?} is not a header name in lower case", shown()));
+            }
+            if OURS.iter().any(|ours| ours.as_bytes() == name.as_ref()) {
+                return refuse(format!("the header {} is not the caller's to set", shown()));
+            }
+            if !value.iter().all(|b| matches!(b, b'\t' | 0x20..=0x7e | 0x80..)) {
+                return refuse(format!("the value of {} holds a control character", shown()));
+            }
+        }
+        Ok(())
+    }
+
+    /// The `content-length` to send, if any. RFC 9110 §8.6: a method that expects content says even 0.
+    pub(super) fn length(&self) -> Option<usize> {
+        let expected = self.method == Method::Post || !self.body.is_empty();
+        expected.then_some(self.body.len())
+    }
+}
+
+/// `tchar` of RFC 9110 §5.6.2 without capitals.
+fn is_name_byte(b: u8) -> bool {
+    matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(name: &'static [u8], value: &'static [u8]) -> Request {
+        let mut headers = Headers::default();
+        headers.push("accept", "*/*");
+        headers.push_bytes(Bytes::from_static(name), Bytes::from_static(value));
+        let (target, body) = (Bytes::from_static(b"/mcp"), Bytes::from_static(b"{}"));
+        Request {
+            method: Method::Post,
+            target,
+            headers,
+            body,
+            long_lived: false,
+        }
+    }
+
+    #[test]
+    fn usual_requests_pass() {
+        for (name, value) in [
+            (&b"authorization"[..], &b"Bearer abc"[..]),
+            (b"mcp-session-id", b"0a::1"),
+            (b"x-name", "gr\u{fc}n".as_bytes()),
+            (b"x-empty", b""),
+        ] {
+            request(name, value).check().expect("passes");
+        }
+    }
+
+    #[test]
+    fn what_would_split_or_steer_the_connection_is_refused_unsent() {
+        let mut bad: Vec<Request> = [
+            (&b"x"[..], &b"a\r\nhost: evil"[..]),
+            (b"x", b"a\0"),
+            (b"x y", b"a"),
+            (b"x:", b"a"),
+            (b"", b"a"),
+        ]
+        .into_iter()
+        .map(|(name, value)| request(name, value))
+        .collect();
+        bad.extend(OURS.iter().map(|name| request(name.as_bytes(), b"1")));
+        let good = request(b"x", b"a");
+        for target in ["", "mcp", "http://h/mcp", "/a b", "/a#b", "/a\r\nx: y"] {
+            bad.push(Request {
+                target: Bytes::from_static(target.as_bytes()),
+                ..good.clone()
+            });
+        }
+        bad.push(Request {
+            method: Method::Other,
+            ..good
+        });
+        for request in bad {
+            let fault = request.check().expect_err("is refused");
+            assert_eq!((fault.kind, fault.sent), (FaultKind::Protocol, false), "{fault}");
+        }
+    }
+}
