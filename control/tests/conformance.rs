@@ -140,3 +140,76 @@ fn bridged(node: &Node, server: &Upstream, requirements: &str, baseline: &str) {
     Baseline::read(baseline).check(&run);
     assert_eq!(run.scenario("dns-rebinding-protection"), Status::Success);
 }
+
+/// The comparison is worth something only if it can fail.
+mod the_comparison {
+    use super::*;
+    use serde_json::json;
+
+    fn run(checks: &[(&str, &str)]) -> Run {
+        let mut run = Run::default();
+        for (id, status) in checks {
+            run.add(
+                "scenario",
+                &json!({ "id": id, "name": id, "status": status, "errorMessage": "why" }),
+            );
+        }
+        run
+    }
+
+    #[test]
+    fn sees_every_way_of_being_worse() {
+        let directly = run(&[
+            ("a", "SUCCESS"),
+            ("b", "SUCCESS"),
+            ("c", "FAILURE"),
+            ("d", "SUCCESS"),
+        ]);
+        let through = run(&[
+            ("a", "FAILURE"),
+            ("b", "WARNING"),
+            ("c", "SUCCESS"),
+            ("new", "FAILURE"),
+        ]);
+        let worse = through.worse_than(&directly).join("\n");
+        for id in ["a", "b", "d", "new"] {
+            assert!(worse.contains(&format!("scenario:{id} ")), "{id} in\n{worse}");
+        }
+        assert!(!worse.contains("scenario:c "), "better is not worse:\n{worse}");
+        assert!(directly.worse_than(&directly).is_empty());
+    }
+
+    #[test]
+    fn keeps_the_worst_of_checks_that_share_a_name() {
+        let mixed = run(&[("a", "FAILURE"), ("a", "SUCCESS")]);
+        assert_eq!(mixed.scenario("scenario"), Status::Failure);
+        assert_eq!(mixed.totals(), "1/1");
+    }
+
+    #[test]
+    fn accepts_what_a_baseline_lists() {
+        let baseline = Baseline::parse("test", "server:\n  - scenario:a # the server cannot\n");
+        baseline.check(&run(&[("a", "FAILURE"), ("b", "SUCCESS")]));
+        Baseline::parse("test", "server:\n  - scenario:* # the server cannot\n")
+            .check(&run(&[("a", "FAILURE")]));
+    }
+
+    #[test]
+    #[should_panic(expected = "scenario:b # TODO why")]
+    fn refuses_a_failure_that_is_not_listed() {
+        Baseline::parse("test", "server: []\n").check(&run(&[("a", "SUCCESS"), ("b", "FAILURE")]));
+    }
+
+    #[test]
+    #[should_panic(expected = "listed and no longer failing")]
+    fn refuses_an_entry_that_has_gone_stale() {
+        Baseline::parse("test", "server:\n  - scenario:a # the server cannot\n")
+            .check(&run(&[("a", "SUCCESS")]));
+    }
+
+    #[test]
+    #[should_panic(expected = "line 2: wants")]
+    fn refuses_an_entry_without_a_reason() {
+        Baseline::parse("test", "server:\n  - scenario:a\n");
+    }
+}

@@ -73,12 +73,16 @@ pub fn open_configuration(servers: &[(&str, &str)]) -> String {
     text
 }
 
-/// Whether `ringway up` exists in this build at all.
+/// Whether `ringway up` exists in this build at all; says so if not.
 pub fn exists() -> bool {
     let help = Command::new(env!("CARGO_BIN_EXE_ringway"))
         .args(["up", "--help"])
         .output();
-    help.is_ok_and(|help| help.status.success() && !help.stdout.is_empty())
+    let exists = help.is_ok_and(|help| help.status.success() && !help.stdout.is_empty());
+    if !exists {
+        say("SKIPPED: this build has no `ringway up` yet");
+    }
+    exists
 }
 
 /// The first address of a line that is not about the admin socket.
