@@ -84,6 +84,8 @@ pub const SESSION_CLIENT_INFO_BYTES_MAX: usize = 512;
 pub const LEG_ID_BYTES_MAX: usize = 512;
 /// A `requestState`, sealed: it holds the upstream's own state, whose size no rule bounds.
 pub const REQUEST_STATE_CHARS_MAX: usize = 64 << 10;
+/// The sealed id of a server's request: an id and a session id at their bounds, and the seal.
+pub const SERVER_REQUEST_ID_CHARS_MAX: usize = 2 << 10;
 /// A raw JSON id: SDKs count integers; some send UUIDs. Longer ones are refused, not stored.
 pub const ID_BYTES_MAX: usize = 256;
 /// A search query, in bytes.

@@ -217,7 +217,7 @@ fn unambiguous(doc: &[u8]) -> Result<(), String> {
 }
 
 /// The document without line breaks; other white space goes with them.
-pub(super) fn one_line(doc: &[u8]) -> Vec<u8> {
+pub(crate) fn one_line(doc: &[u8]) -> Vec<u8> {
     if !doc.iter().any(|b| matches!(b, b'\n' | b'\r')) {
         return doc.trim_ascii().to_vec();
     }

@@ -19,6 +19,7 @@ mod tests;
 pub use address::{Address, Transport};
 pub(crate) use compile::head_of;
 pub use compile::Secrets;
+pub(crate) use definition::one_line;
 pub use header_params::{HeaderParam, ParamKind, value as param_value};
 
 use crate::{authenticate::Keys, authorize::Permits, search, secret::Secret, uri_template::UriTemplate};
