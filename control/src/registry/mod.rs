@@ -143,7 +143,7 @@ impl Registry {
             pace,
             in_use,
             changed: Notify::new(),
-            answered: Notify::new(),
+            moved: watch::Sender::new(0),
             remote_probes: Semaphore::new(pace.remote_probes_max),
             local_probes: Semaphore::new(pace.local_probes_max),
             table: Mutex::new(Table {
@@ -193,26 +193,24 @@ impl Registry {
         drop(table);
         drop(old);
         self.shared.changed.notify_one();
-        self.shared.answered.notify_waiters();
+        self.shared.moved();
     }
 
     /// Waits until every server has been asked once, or until the time is up. True when all have.
     pub async fn first_round(&self, within: Duration) -> bool {
+        let mut moved = self.shared.moved.subscribe();
         let all = async {
-            loop {
-                let answered = self.shared.answered.notified();
-                tokio::pin!(answered);
-                answered.as_mut().enable();
-                if self
-                    .shared
-                    .table()
-                    .entries
-                    .iter()
-                    .all(|e| e.standing != Standing::Pending)
-                {
+            // The sender lives as long as `self`.
+            while self
+                .shared
+                .table()
+                .entries
+                .iter()
+                .any(|e| e.standing == Standing::Pending)
+            {
+                if moved.changed().await.is_err() {
                     return;
                 }
-                answered.await;
             }
         };
         timeout(within, all).await.is_ok()
@@ -233,10 +231,9 @@ impl Registry {
         self.shared.table().entries.iter().map(Entry::status).collect()
     }
 
-    /// Something that can be asked for the status from anywhere, for as long as it is kept.
-    pub fn observer(&self) -> Arc<dyn Fn() -> Vec<Status> + Send + Sync> {
-        let shared = self.shared.clone();
-        Arc::new(move || shared.table().entries.iter().map(Entry::status).collect())
+    /// Changes whenever [`Self::status`] does.
+    pub fn movements(&self) -> watch::Receiver<u64> {
+        self.shared.moved.subscribe()
     }
 
     /// Probes a server now rather than on its schedule. False when there is none of that name.
@@ -275,14 +272,18 @@ struct Shared {
     in_use: InUse,
     /// Something in the table differs.
     changed: Notify,
-    /// A server was asked for the first time.
-    answered: Notify,
+    /// Counts changes of standings.
+    moved: watch::Sender<u64>,
     remote_probes: Semaphore,
     local_probes: Semaphore,
     table: Mutex<Table>,
 }
 
 impl Shared {
+    fn moved(&self) {
+        self.moved.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
     fn table(&self) -> MutexGuard<'_, Table> {
         // Nothing in here is left half-done by a panic: each change is one assignment.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)

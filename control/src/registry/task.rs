@@ -312,7 +312,7 @@ impl Keeper {
         if changed {
             self.shared.changed.notify_one();
         }
-        self.shared.answered.notify_waiters();
+        self.shared.moved();
     }
 
     async fn bad(&mut self, failure: Failure) {
@@ -342,7 +342,7 @@ impl Keeper {
         } else {
             tracing::debug!(server = %name, %reason, failures = self.failures, "server is still down");
         }
-        self.shared.answered.notify_waiters();
+        self.shared.moved();
     }
 
     /// Ends the session in which changes were heard.
