@@ -2,8 +2,8 @@
 
 use rustix::rand::{GetRandomFlags, getrandom};
 use std::{
-    hash::{BuildHasher, RandomState},
     fmt::Write,
+    hash::{BuildHasher, RandomState},
 };
 
 /// 128 random bits as 32 hex digits: session ids (visible ASCII, specification 2025-11-25, "Session Management")

@@ -25,7 +25,9 @@ impl Backoff {
             n => {
                 let doubled = limits.backoff_min.saturating_mul(1 << (n - 2).min(20));
                 // Between half and all of it.
-                doubled.min(limits.backoff_max).mul_f64(0.5 + jitter.clamp(0.0, 1.0) / 2.0)
+                doubled
+                    .min(limits.backoff_max)
+                    .mul_f64(0.5 + jitter.clamp(0.0, 1.0) / 2.0)
             }
         };
         self.until = Some(now + wait);
@@ -39,7 +41,9 @@ impl Backoff {
 
     /// How long to wait still; `None` when a start may be tried.
     pub(crate) fn wait(&self, now: Instant) -> Option<Duration> {
-        self.until.and_then(|until| until.checked_duration_since(now)).filter(|wait| !wait.is_zero())
+        self.until
+            .and_then(|until| until.checked_duration_since(now))
+            .filter(|wait| !wait.is_zero())
     }
 }
 
@@ -57,7 +61,10 @@ mod tests {
             backoff.failed(now, Duration::ZERO, 1.0, &limits);
             waits.push(backoff.wait(now).unwrap_or_default().as_millis());
         }
-        assert_eq!(waits, [0, 500, 1000, 2000, 4000, 8000, 16_000, 32_000, 60_000, 60_000]);
+        assert_eq!(
+            waits,
+            [0, 500, 1000, 2000, 4000, 8000, 16_000, 32_000, 60_000, 60_000]
+        );
         assert_eq!(backoff.wait(now + limits.backoff_max), None);
         backoff.failed(now, limits.healthy_after, 1.0, &limits);
         assert_eq!(backoff.wait(now), None);

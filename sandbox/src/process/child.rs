@@ -77,6 +77,16 @@ pub(crate) struct Process {
     last_words: Arc<Mutex<String>>,
 }
 
+/// Sees a process's end without keeping it running.
+pub(crate) struct Watch(watch::Receiver<Phase>);
+
+impl Watch {
+    /// Waits until nothing of the process is left.
+    pub(crate) async fn gone(&self) {
+        wait_for(&self.0, |phase| matches!(phase, Phase::Gone(_))).await;
+    }
+}
+
 /// Its ends of the pipes.
 pub(crate) struct Pipes {
     pub stdin: ChildStdin,
@@ -115,21 +125,35 @@ pub(crate) fn spawn(
         let pid = pid.ok_or_else(|| io::Error::other("the new process has no id"))?;
         Ok((child, pid))
     })?;
-    let (Some(stdin), Some(stdout), Some(stderr)) = (child.stdin.take(), child.stdout.take(), child.stderr.take())
+    let (Some(stdin), Some(stdout), Some(stderr)) =
+        (child.stdin.take(), child.stdout.take(), child.stderr.take())
     else {
         return Err(io::Error::other("the new process has no pipes"));
     };
     let pid = leader.as_raw_nonzero().get().cast_unsigned();
-    tracing::info!(server = launch.name, pid, program = launch.program, "local server started");
+    tracing::info!(
+        server = launch.name,
+        pid,
+        program = launch.program,
+        "local server started"
+    );
 
     let (stop, stopping) = watch::channel(false);
     let (phase_now, phase) = watch::channel(Phase::Running);
     let last_words = Arc::new(Mutex::new(String::new()));
-    let process = Process { pid, phase, stop: Arc::new(stop), last_words: last_words.clone() };
+    let process = Process {
+        pid,
+        phase,
+        stop: Arc::new(stop),
+        last_words: last_words.clone(),
+    };
     let supervisor = Supervisor {
         name: launch.name.clone(),
         child,
-        signs: Signs { marker: format!("{MARKER}={id}").into_bytes(), leader },
+        signs: Signs {
+            marker: format!("{MARKER}={id}").into_bytes(),
+            leader,
+        },
         ends,
         stopping: stopping.clone(),
         eof_grace: limits.eof_grace,
@@ -145,12 +169,24 @@ pub(crate) fn spawn(
         process.phase.clone(),
     ));
     tokio::spawn(supervisor.run());
-    Ok((process, Pipes { stdin, stdout, stopping }))
+    Ok((
+        process,
+        Pipes {
+            stdin,
+            stdout,
+            stopping,
+        },
+    ))
 }
 
 impl Process {
     pub(crate) fn pid(&self) -> u32 {
         self.pid
+    }
+
+    /// See [`Watch`].
+    pub(crate) fn watch(&self) -> Watch {
+        Watch(self.phase.clone())
     }
 
     /// Begins the stop; does not wait.
@@ -160,7 +196,10 @@ impl Process {
 
     /// Waits until the process itself has ended.
     pub(crate) async fn ended(&self) -> End {
-        wait_for(&self.phase, |phase| matches!(phase, Phase::Ended(_) | Phase::Gone(_))).await
+        wait_for(&self.phase, |phase| {
+            matches!(phase, Phase::Ended(_) | Phase::Gone(_))
+        })
+        .await
     }
 
     /// Waits until nothing of it is left.
@@ -170,7 +209,10 @@ impl Process {
 
     /// The last line it wrote to stderr: usually the reason of a crash.
     pub(crate) fn last_words(&self) -> String {
-        self.last_words.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.last_words
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 
@@ -218,12 +260,22 @@ impl Supervisor {
             Err(end) => end,
         };
         let pid = leader.as_raw_nonzero().get();
-        tracing::info!(server = self.name, pid, asked = asked.is_ok(), "local server {end}");
+        tracing::info!(
+            server = self.name,
+            pid,
+            asked = asked.is_ok(),
+            "local server {end}"
+        );
         self.phase.send_replace(Phase::Ended(end));
 
         let left = descendants::end(&self.signs, self.term_grace).await;
         if left > 0 {
-            tracing::error!(server = self.name, pid, left, "processes of a local server do not die");
+            tracing::error!(
+                server = self.name,
+                pid,
+                left,
+                "processes of a local server do not die"
+            );
         }
         if let Err(error) = self.child.wait().await {
             tracing::warn!(server = self.name, pid, %error, "a local server could not be waited for");

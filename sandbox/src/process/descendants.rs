@@ -9,9 +9,7 @@
 //! we look, so looking and killing repeat until a look finds nothing.
 
 use super::{orphans, proc};
-use rustix::process::{
-    Pid, PidfdFlags, Signal, getpid, kill_process, pidfd_open, pidfd_send_signal,
-};
+use rustix::process::{Pid, PidfdFlags, Signal, getpid, kill_process, pidfd_open, pidfd_send_signal};
 use std::{
     collections::HashMap,
     time::{Duration, Instant},
@@ -85,15 +83,20 @@ impl Signs {
             .filter(|(pid, stat)| stat.group == group || proc::environment_has(**pid, &self.marker))
             .map(|(pid, stat)| (*pid, stat.started))
             .collect();
-        let mut parents: Vec<i32> = std::iter::once(group).chain(found.iter().map(|(pid, _)| raw(*pid))).collect();
+        let mut parents: Vec<i32> = std::iter::once(group)
+            .chain(found.iter().map(|(pid, _)| raw(*pid)))
+            .collect();
         for (pid, _) in &found {
             if let Some(stat) = rest.remove(pid) {
                 orphans::note(*pid, &stat);
             }
         }
         while let Some(parent) = parents.pop() {
-            let children: Vec<Pid> =
-                rest.iter().filter(|(_, stat)| stat.parent == parent).map(|(pid, _)| *pid).collect();
+            let children: Vec<Pid> = rest
+                .iter()
+                .filter(|(_, stat)| stat.parent == parent)
+                .map(|(pid, _)| *pid)
+                .collect();
             for pid in children {
                 if let Some(stat) = rest.remove(&pid) {
                     orphans::note(pid, &stat);

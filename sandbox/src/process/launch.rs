@@ -5,6 +5,7 @@
 
 use std::{
     ffi::{OsStr, OsString},
+    fmt,
     path::{Path, PathBuf},
 };
 
@@ -61,11 +62,12 @@ pub const RUNNER_INHERITED: &[&str] = &[
 ];
 
 /// Programs (by file name) that are package runners.
-pub const PACKAGE_RUNNERS: &[&str] =
-    &["npx", "npm", "pnpm", "pnpx", "yarn", "bunx", "bun", "uvx", "uv", "pipx", "pip", "pip3"];
+pub const PACKAGE_RUNNERS: &[&str] = &[
+    "npx", "npm", "pnpm", "pnpx", "yarn", "bunx", "bun", "uvx", "uv", "pipx", "pip", "pip3",
+];
 
 /// A program to start as a server.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Launch {
     /// The server's name, for logs.
     pub name: String,
@@ -77,6 +79,19 @@ pub struct Launch {
     pub env: Vec<(String, String)>,
     /// Its working directory; this process's when absent.
     pub cwd: Option<PathBuf>,
+}
+
+impl fmt::Debug for Launch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Arguments and values may be secrets.
+        f.debug_struct("Launch")
+            .field("name", &self.name)
+            .field("program", &self.program)
+            .field("args", &self.args.len())
+            .field("env", &self.env.iter().map(|(name, _)| name).collect::<Vec<_>>())
+            .field("cwd", &self.cwd)
+            .finish()
+    }
 }
 
 impl Launch {
@@ -111,7 +126,11 @@ impl Launch {
         args: Vec<String>,
     ) -> Self {
         let head = match from {
-            Some(from) => vec!["--from".to_owned(), pinned(from, "==", version), package.to_owned()],
+            Some(from) => vec![
+                "--from".to_owned(),
+                pinned(from, "==", version),
+                package.to_owned(),
+            ],
             None => vec![pinned(package, "@", version)],
         };
         Self::command(name, "uvx", head.into_iter().chain(args))
@@ -126,9 +145,8 @@ impl Launch {
             .file_name()
             .is_some_and(|file| PACKAGE_RUNNERS.iter().any(|runner| file == OsStr::new(runner)));
         let inherited = ours.filter(|(name, _)| {
-            name.to_str().is_some_and(|name| {
-                listed(INHERITED, name) || (runner && listed(RUNNER_INHERITED, name))
-            })
+            name.to_str()
+                .is_some_and(|name| listed(INHERITED, name) || (runner && listed(RUNNER_INHERITED, name)))
         });
         let named = self.env.iter().map(|(name, value)| (name.into(), value.into()));
         inherited.chain(named).collect()
@@ -154,14 +172,28 @@ mod tests {
     use super::*;
 
     fn names(launch: &Launch) -> Vec<String> {
-        let ours = ["PATH", "LC_ALL", "DATABASE_URL", "AWS_SECRET_ACCESS_KEY", "UV_INDEX_URL", "npm_config_registry"];
+        let ours = [
+            "PATH",
+            "LC_ALL",
+            "DATABASE_URL",
+            "AWS_SECRET_ACCESS_KEY",
+            "UV_INDEX_URL",
+            "npm_config_registry",
+        ];
         let ours = ours.into_iter().map(|name| (name.into(), "v".into()));
-        launch.environment(ours).into_iter().map(|(name, _)| name.into_string().expect("name")).collect()
+        launch
+            .environment(ours)
+            .into_iter()
+            .map(|(name, _)| name.into_string().expect("name"))
+            .collect()
     }
 
     #[test]
     fn a_server_inherits_no_secret_of_ours() {
-        assert_eq!(names(&Launch::command("a", "/opt/server", ["x"])), ["PATH", "LC_ALL"]);
+        assert_eq!(
+            names(&Launch::command("a", "/opt/server", ["x"])),
+            ["PATH", "LC_ALL"]
+        );
         let runner = names(&Launch::command("a", "/usr/bin/uvx", ["x"]));
         assert_eq!(runner, ["PATH", "LC_ALL", "UV_INDEX_URL", "npm_config_registry"]);
         let mut named = Launch::command("a", "server", ["x"]);
@@ -174,10 +206,19 @@ mod tests {
         let args = |launch: Launch| (launch.program, launch.args.join(" "));
         let rest = || vec!["--port".to_owned(), "1".to_owned()];
         let npx = Launch::npx("a", "@scope/server", Some("1.2.3"), rest());
-        assert_eq!(args(npx), ("npx".to_owned(), "-y @scope/server@1.2.3 --port 1".to_owned()));
+        assert_eq!(
+            args(npx),
+            ("npx".to_owned(), "-y @scope/server@1.2.3 --port 1".to_owned())
+        );
         let uvx = Launch::uvx("a", "mcp-server-time", Some("2026.1.1"), None, rest());
-        assert_eq!(args(uvx), ("uvx".to_owned(), "mcp-server-time@2026.1.1 --port 1".to_owned()));
+        assert_eq!(
+            args(uvx),
+            ("uvx".to_owned(), "mcp-server-time@2026.1.1 --port 1".to_owned())
+        );
         let from = Launch::uvx("a", "serve", Some("2"), Some("mcp-tools"), rest());
-        assert_eq!(args(from), ("uvx".to_owned(), "--from mcp-tools==2 serve --port 1".to_owned()));
+        assert_eq!(
+            args(from),
+            ("uvx".to_owned(), "--from mcp-tools==2 serve --port 1".to_owned())
+        );
     }
 }

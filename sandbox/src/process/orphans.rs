@@ -77,7 +77,9 @@ pub(crate) fn sweep(now: Instant) -> bool {
         if table.leaders.contains(&raw(*pid)) {
             continue;
         }
-        let Some(stat) = proc::stat(*pid).filter(|stat| stat.zombie) else { continue };
+        let Some(stat) = proc::stat(*pid).filter(|stat| stat.zombie) else {
+            continue;
+        };
         let key = (raw(*pid), stat.started);
         if !table.leaders.contains(&stat.group) && !table.marked.contains(&key) {
             if stat.group == own_group {
@@ -101,7 +103,9 @@ pub(crate) fn sweep(now: Instant) -> bool {
 /// Forgets marked processes that have ended without becoming our children.
 pub(super) fn forget_ended() {
     table().marked.retain(|(pid, started)| {
-        Pid::from_raw(*pid).and_then(proc::stat).is_some_and(|stat| stat.started == *started)
+        Pid::from_raw(*pid)
+            .and_then(proc::stat)
+            .is_some_and(|stat| stat.started == *started)
     });
 }
 

@@ -27,12 +27,20 @@ fn parse(stat: &str) -> Option<Stat> {
     let (parent, group, session) = (number()?, number()?, number()?);
     // From tty_nr (7th) to itrealvalue (21st).
     let started = fields.nth(15)?.parse().ok()?;
-    Some(Stat { zombie: matches!(state, "Z" | "X"), parent, group, session, started })
+    Some(Stat {
+        zombie: matches!(state, "Z" | "X"),
+        parent,
+        group,
+        session,
+        started,
+    })
 }
 
 /// Every process there is.
 pub(super) fn all() -> Vec<Pid> {
-    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    let Ok(entries) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
     let name = |entry: io::Result<fs::DirEntry>| Some(entry.ok()?.file_name().to_str()?.parse().ok()?);
     entries.filter_map(name).filter_map(Pid::from_raw).collect()
 }
@@ -49,7 +57,10 @@ pub(super) fn children() -> Vec<Pid> {
     by_thread().unwrap_or_else(|_| {
         // A kernel without CONFIG_PROC_CHILDREN: ask everybody who their parent is.
         let us = rustix::process::getpid().as_raw_nonzero().get();
-        all().into_iter().filter(|pid| stat(*pid).is_some_and(|s| s.parent == us)).collect()
+        all()
+            .into_iter()
+            .filter(|pid| stat(*pid).is_some_and(|s| s.parent == us))
+            .collect()
     })
 }
 
@@ -61,9 +72,13 @@ fn by_thread() -> io::Result<Vec<Pid>> {
         path.push("children");
         debug_assert!(path.as_os_str().as_bytes().starts_with(b"/proc/self/task/"));
         match fs::read_to_string(&path) {
-            Ok(list) => found.extend(list.split_ascii_whitespace().filter_map(|p| Pid::from_raw(p.parse().ok()?))),
+            Ok(list) => found.extend(
+                list.split_ascii_whitespace()
+                    .filter_map(|p| Pid::from_raw(p.parse().ok()?)),
+            ),
             // The thread has ended since; a missing file of a living thread is seen on the main one.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && path.parent().is_some_and(|p| !p.exists()) => {}
+            Err(error)
+                if error.kind() == io::ErrorKind::NotFound && path.parent().is_some_and(|p| !p.exists()) => {}
             Err(error) => return Err(error),
         }
     }
@@ -77,7 +92,13 @@ mod tests {
     #[test]
     fn reads_a_stat_line_with_a_hostile_name() {
         let line = "42 (a) Z (b) R) Z 7 8 9 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 12345 0 0";
-        let expected = Stat { zombie: true, parent: 7, group: 8, session: 9, started: 12345 };
+        let expected = Stat {
+            zombie: true,
+            parent: 7,
+            group: 8,
+            session: 9,
+            started: 12345,
+        };
         assert_eq!(parse(line), Some(expected));
         assert_eq!(parse("42 (a"), None);
     }
@@ -93,7 +114,10 @@ mod tests {
 
     #[test]
     fn lists_children() {
-        let mut child = std::process::Command::new("sleep").arg("60").spawn().expect("sleep");
+        let mut child = std::process::Command::new("sleep")
+            .arg("60")
+            .spawn()
+            .expect("sleep");
         let pid = Pid::from_child(&child);
         assert!(children().contains(&pid));
         child.kill().expect("kill");

@@ -1,0 +1,235 @@
+//! The sandbox of one gateway process: which servers there are, and their common bounds.
+
+use crate::{
+    bridge::{
+        listener::Listener,
+        server::{Common, Server},
+    },
+    http_client::HttpClient,
+    limits::Limits,
+    process::orphans,
+    spec::{LocalServer, ServerStatus},
+};
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    os::unix::fs::{DirBuilderExt, MetadataExt},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::Semaphore,
+    task::{JoinHandle, JoinSet, spawn_blocking},
+    time::{sleep, timeout},
+};
+
+/// Longest name of a server.
+const NAME_CHARS_MAX: usize = 64;
+/// Longest path of a Unix socket, its terminating NUL excluded (`sun_path` in unix(7)).
+const SOCKET_PATH_BYTES_MAX: usize = 107;
+
+/// Why a server could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum SandboxError {
+    /// The name cannot name a socket.
+    #[error(
+        "the server name {0:?} cannot be used: it takes lower-case letters, digits and hyphens, at most {NAME_CHARS_MAX}"
+    )]
+    Name(String),
+    /// The socket's path does not fit into a socket address.
+    #[error(
+        "the socket path {0:?} is longer than {SOCKET_PATH_BYTES_MAX} bytes; use a shorter socket directory"
+    )]
+    PathTooLong(PathBuf),
+    /// The socket could not be made.
+    #[error("cannot listen on {path:?}: {source}")]
+    Socket {
+        /// Its path.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The sandbox is shutting down.
+    #[error("the sandbox is shutting down")]
+    ShuttingDown,
+}
+
+/// Supervises all local servers of one gateway process. Must be made and used within a tokio runtime.
+pub struct Sandbox {
+    directory: PathBuf,
+    common: Common,
+    servers: Mutex<Servers>,
+    reaping: JoinHandle<()>,
+}
+
+#[derive(Default)]
+struct Servers {
+    listeners: BTreeMap<String, Listener>,
+    /// Replaced and removed servers finishing their calls.
+    retiring: JoinSet<()>,
+    closed: bool,
+}
+
+impl Sandbox {
+    /// A sandbox whose sockets are in `socket_dir`, which is made when it does not exist and must be this user's
+    /// alone. Also makes this process the subreaper of its descendants.
+    pub fn new(socket_dir: PathBuf, limits: Limits) -> io::Result<Self> {
+        private_directory(&socket_dir)?;
+        orphans::adopt();
+        let common = Common {
+            processes: Arc::new(Semaphore::new(limits.processes_max)),
+            limits: Arc::new(limits),
+            client: HttpClient::new(),
+        };
+        let reaping = tokio::spawn(reap()?);
+        Ok(Self {
+            directory: socket_dir,
+            common,
+            servers: Mutex::default(),
+            reaping,
+        })
+    }
+
+    fn servers(&self) -> MutexGuard<'_, Servers> {
+        self.servers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sets up the server `spec.name`, replaces it when its description has changed, or leaves it alone. Gives the
+    /// address for the snapshot document, `unix:/…/name.sock`. Nothing is started until the first request; a
+    /// replaced server finishes its calls first.
+    pub async fn ensure(&self, spec: LocalServer) -> Result<String, SandboxError> {
+        let path = self.socket(&spec.name)?;
+        let mut servers = self.servers();
+        if servers.closed {
+            return Err(SandboxError::ShuttingDown);
+        }
+        while servers.retiring.try_join_next().is_some() {}
+        match servers.listeners.get(&spec.name) {
+            Some(listener) if listener.server().spec == spec => {}
+            Some(listener) => {
+                let old = listener.replace(Server::new(spec, self.common.clone()));
+                let deadline = self.common.limits.drain_deadline;
+                servers.retiring.spawn(async move { old.retire(deadline).await });
+            }
+            None => {
+                let name = spec.name.clone();
+                let server = Server::new(spec, self.common.clone());
+                let listener =
+                    Listener::bind(path.clone(), server).map_err(|source| SandboxError::Socket {
+                        path: path.clone(),
+                        source,
+                    })?;
+                servers.listeners.insert(name, listener);
+            }
+        }
+        Ok(format!("unix:{}", path.display()))
+    }
+
+    /// Removes a server: its socket closes at once, its calls finish within the drain deadline, then its processes
+    /// stop. Returns when they are gone.
+    pub async fn remove(&self, name: &str) {
+        let removed = self.servers().listeners.remove(name);
+        if let Some(listener) = removed {
+            let server = listener.server();
+            drop(listener);
+            server.retire(self.common.limits.drain_deadline).await;
+        }
+    }
+
+    /// How all servers are doing, by name.
+    pub fn status(&self) -> Vec<ServerStatus> {
+        self.servers()
+            .listeners
+            .values()
+            .map(|listener| listener.server().status())
+            .collect()
+    }
+
+    /// Stops everything. Calls under way may finish for half of the deadline; processes that have not ended by the
+    /// deadline itself are left to be killed when the runtime goes down.
+    pub async fn shutdown(&self, deadline: Duration) {
+        let (listeners, mut stopping) = {
+            let mut servers = self.servers();
+            servers.closed = true;
+            (
+                std::mem::take(&mut servers.listeners),
+                std::mem::take(&mut servers.retiring),
+            )
+        };
+        for listener in listeners.into_values() {
+            let server = listener.server();
+            drop(listener);
+            stopping.spawn(async move { server.retire(deadline / 2).await });
+        }
+        if timeout(deadline, async { while stopping.join_next().await.is_some() {} })
+            .await
+            .is_err()
+        {
+            tracing::warn!(?deadline, "some local servers did not stop in time");
+        }
+    }
+
+    fn socket(&self, name: &str) -> Result<PathBuf, SandboxError> {
+        let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        let usable = !name.is_empty()
+            && name.len() <= NAME_CHARS_MAX
+            && !name.starts_with('-')
+            && name.bytes().all(fits);
+        if !usable {
+            return Err(SandboxError::Name(name.to_owned()));
+        }
+        let path = self.directory.join(format!("{name}.sock"));
+        match path.as_os_str().len() <= SOCKET_PATH_BYTES_MAX {
+            true => Ok(path),
+            false => Err(SandboxError::PathTooLong(path)),
+        }
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        self.reaping.abort();
+        for listener in self.servers().listeners.values() {
+            listener.server().abandon();
+        }
+    }
+}
+
+/// Makes the directory, or refuses one that others can enter.
+fn private_directory(path: &Path) -> io::Result<()> {
+    if !path.is_absolute() {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "the socket directory must be an absolute path",
+        ));
+    }
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    let found = fs::metadata(path)?;
+    let ours = found.is_dir() && found.uid() == rustix::process::geteuid().as_raw();
+    if ours && found.mode() & 0o077 == 0 {
+        return Ok(());
+    }
+    Err(io::Error::new(
+        io::ErrorKind::PermissionDenied,
+        format!("the socket directory {path:?} must belong to this user and be closed to others (mode 0700)"),
+    ))
+}
+
+/// Waits for orphans as they end.
+fn reap() -> io::Result<impl Future<Output = ()>> {
+    let mut ends = signal(SignalKind::child())?;
+    Ok(async move {
+        let mut pending = false;
+        loop {
+            tokio::select! {
+                _ = ends.recv() => {}
+                () = sleep(orphans::STRANGER_AGE), if pending => {}
+            }
+            pending = spawn_blocking(|| orphans::sweep(Instant::now()))
+                .await
+                .unwrap_or_default();
+        }
+    })
+}

@@ -1,0 +1,4 @@
+//! Conversations over the bridge's socket with real child processes.
+
+mod modern;
+mod support;
