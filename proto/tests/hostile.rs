@@ -6,6 +6,8 @@
 //! sonic-rs and simd-json into a tree (last wins, first wins, first wins). Known exceptions, all below the envelope
 //! and passed on purpose: numbers no float holds, lone surrogates, and exactly 128 levels; trees refuse those.
 
+#![allow(clippy::expect_used, reason = "a panic here is the report")]
+
 use proptest::{collection::vec, prelude::*, sample::select};
 use ringway_proto::rpc::{self, ScanFault};
 use serde::Deserialize;

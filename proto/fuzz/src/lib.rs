@@ -4,6 +4,8 @@
 //! call them with what the fuzzer found, `proto/tests/fuzz_smoke.rs` with every file of the checked-in corpus, and
 //! the property tests with what they generate.
 
+#![allow(clippy::expect_used, reason = "a panic here is the report")]
+
 #[path = "http1.rs"]
 mod http1_bodies;
 #[path = "json.rs"]
