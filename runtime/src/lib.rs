@@ -1,6 +1,9 @@
 //! The data plane: everything that touches the kernel on behalf of a tool call.
 
+pub mod admin;
 pub mod http;
 pub mod io;
+pub mod mcp;
+pub mod random;
 pub mod side;
 pub mod upstream;

@@ -1,0 +1,64 @@
+//! A worker's letter box, emptied.
+
+use super::{
+    calls::{InFlight, Word},
+    outbound::{self, Wire},
+    shared::Letter,
+    worker::Mcp,
+};
+use crate::io;
+use std::rc::Rc;
+
+/// Reads letters for as long as the worker lives.
+pub async fn run(mcp: Rc<Mcp>, letters: async_channel::Receiver<Letter>) {
+    while let Ok(letter) = letters.recv().await {
+        read(&mcp, letter);
+    }
+}
+
+fn read(mcp: &Rc<Mcp>, letter: Letter) {
+    match letter {
+        Letter::Published => mcp.refresh(),
+        Letter::Cancel { session, id, doc } => match mcp.calls.in_flight(session, &id) {
+            Some(InFlight::Call(call)) => _ = mcp.calls.tell(call, Word::Cancel),
+            Some(InFlight::Leg { server, leg }) => {
+                let view = mcp.view();
+                let Some(server) = view.live.snapshot.server(&server) else { return };
+                let mcp = mcp.clone();
+                io::spawn(async move {
+                    // A cancellation that does not arrive is a call that runs to its end.
+                    _ = outbound::post(&mcp, &view, server, Wire::Legacy(&leg), doc, false).await;
+                });
+            }
+            None => {}
+        },
+        Letter::Answered { call, key, result } => {
+            if !mcp.calls.tell(call, Word::Answered { key, result }) {
+                tracing::debug!(call, "an answer came after its call had ended");
+            }
+        }
+        Letter::Resume { call, responses, id, progress_token, frames } => {
+            // When the call is gone the frames' sender is dropped here, which tells the caller so.
+            _ = mcp.calls.tell(call, Word::Resume { responses, id, progress_token, frames });
+        }
+        Letter::Leg { session, server, leg } => mcp.notes.put_leg(&session, &server, leg),
+        Letter::LogLevel { session, level } => {
+            *mcp.notes.of(&session, false).log_level.borrow_mut() = Some(level);
+        }
+        Letter::Watch { session, server, uri, on } => {
+            let note = mcp.notes.of(&session, false);
+            let changed = {
+                let mut watches = note.watches.borrow_mut();
+                if on { watches.insert((server, uri)) } else { watches.remove(&(server, uri)) }
+            };
+            if changed {
+                note.watches_changed.notify_waiters();
+            }
+        }
+        Letter::Ended(session) => mcp.notes.remove(&session),
+        Letter::Stats(reply) => {
+            // The scraper may have given up waiting.
+            _ = reply.send(mcp.stats.borrow().clone());
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! A worker's numbers: counters and latency histograms with bounded labels.
+//!
+//! A worker counts in its own table, without locks; the admin endpoint asks every worker for a copy and adds
+//! them up (`admin::metrics`). Names and labels are documented in `docs/metrics.md`, held to this file by a test.
+
+use hdrhistogram::Histogram;
+use ringway_core::rejection::Rejection;
+use std::{collections::HashMap, time::Duration};
+
+/// Distinct label sets one worker keeps. Above it new ones are counted under [`OTHER`]: tools and tenants are
+/// many, and what can grow without end does not belong in a metric.
+pub const SERIES_MAX: usize = 5_000;
+
+/// The label value of what did not fit.
+pub const OTHER: &str = "_other";
+
+/// Latencies are kept to two digits up to ten minutes; beyond, they count as ten minutes.
+const LATENCY_MAX_US: u64 = 600_000_000;
+
+/// What a call is counted under.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Series {
+    /// JSON-RPC method, or `other` for ones we do not know.
+    pub method: &'static str,
+    /// The server it went to; empty when none.
+    pub server: String,
+    /// The tool or prompt, under its server's name; empty when none.
+    pub tool: String,
+    /// The caller's tenant.
+    pub tenant: String,
+    /// `ok`, or the reason why not.
+    pub status: &'static str,
+}
+
+/// One worker's numbers.
+#[derive(Clone, Debug, Default)]
+pub struct Stats {
+    series: HashMap<Series, Latency>,
+    /// Requests whose head could not be read, by reason.
+    pub heads_refused: HashMap<&'static str, u64>,
+    /// Calls under way.
+    pub in_flight: u64,
+}
+
+/// Count and distribution of one series.
+#[derive(Clone, Debug)]
+pub struct Latency {
+    /// Finished calls.
+    pub count: u64,
+    /// Sum of their durations.
+    pub sum: Duration,
+    /// Their distribution, in microseconds.
+    pub histogram: Histogram<u32>,
+}
+
+impl Stats {
+    /// Counts a finished call.
+    pub fn finished(&mut self, series: Series, took: Duration) {
+        let full = self.series.len() >= SERIES_MAX && !self.series.contains_key(&series);
+        let series = if full {
+            Series { server: OTHER.into(), tool: OTHER.into(), tenant: OTHER.into(), ..series }
+        } else {
+            series
+        };
+        let Some(latency) = self.latency(series) else { return };
+        latency.count += 1;
+        latency.sum += took;
+        let micros = u64::try_from(took.as_micros()).unwrap_or(LATENCY_MAX_US);
+        latency.histogram.saturating_record(micros.clamp(1, LATENCY_MAX_US));
+    }
+
+    fn latency(&mut self, series: Series) -> Option<&mut Latency> {
+        use std::collections::hash_map::Entry;
+        match self.series.entry(series) {
+            Entry::Occupied(found) => Some(found.into_mut()),
+            Entry::Vacant(free) => {
+                let histogram = Histogram::new_with_bounds(1, LATENCY_MAX_US, 2).ok()?;
+                Some(free.insert(Latency { count: 0, sum: Duration::ZERO, histogram }))
+            }
+        }
+    }
+
+    /// Counts a request whose head could not be read.
+    pub fn refused_head(&mut self, rejection: &Rejection) {
+        *self.heads_refused.entry(rejection.reason()).or_default() += 1;
+    }
+
+    /// Every series.
+    pub fn series(&self) -> impl Iterator<Item = (&Series, &Latency)> {
+        self.series.iter()
+    }
+
+    /// Adds another worker's numbers.
+    pub fn add(&mut self, other: &Self) {
+        for (series, latency) in &other.series {
+            match self.series.get_mut(series) {
+                Some(own) => {
+                    own.count += latency.count;
+                    own.sum += latency.sum;
+                    // Same bounds, so the sum always fits.
+                    _ = own.histogram.add(&latency.histogram);
+                }
+                None => _ = self.series.insert(series.clone(), latency.clone()),
+            }
+        }
+        for (reason, count) in &other.heads_refused {
+            *self.heads_refused.entry(reason).or_default() += count;
+        }
+        self.in_flight += other.in_flight;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn series(tool: &str) -> Series {
+        Series { method: "tools/call", server: "s".into(), tool: tool.into(), tenant: "t".into(), status: "ok" }
+    }
+
+    #[test]
+    fn labels_do_not_grow_without_end() {
+        let mut stats = Stats::default();
+        for n in 0..SERIES_MAX + 10 {
+            stats.finished(series(&n.to_string()), Duration::from_millis(1));
+        }
+        assert_eq!(stats.series().count(), SERIES_MAX + 1);
+        let other = stats.series().find(|(s, _)| s.tool == OTHER).map(|(_, l)| l.count);
+        assert_eq!(other, Some(10));
+    }
+
+    #[test]
+    fn workers_add_up() {
+        let (mut a, mut b) = (Stats::default(), Stats::default());
+        a.finished(series("x"), Duration::from_millis(1));
+        b.finished(series("x"), Duration::from_millis(3));
+        b.finished(series("y"), Duration::from_secs(10_000));
+        a.add(&b);
+        let x = a.series().find(|(s, _)| s.tool == "x").unwrap().1;
+        assert_eq!((x.count, x.sum), (2, Duration::from_millis(4)));
+        assert_eq!(a.series().count(), 2);
+    }
+}

@@ -1,0 +1,275 @@
+//! Streams that belong to no request: the GET of a legacy session and `subscriptions/listen` of a modern caller.
+//!
+//! Each is one task that waits for everything at once: a new snapshot (whose lists may differ), the streams of
+//! the servers concerned, and the client's going, which ends it all. When the caller's credential is gone from a
+//! new snapshot the stream ends too: rights are not asked once and then kept.
+
+mod lists_changed;
+mod upstream;
+
+use super::{
+    legacy::Session,
+    relay::{self, merged},
+    reply::{Frame, Frames, RELAY_MESSAGES_MAX, Reply},
+    worker::{Call, Mcp},
+};
+use crate::io;
+use bytes::Bytes;
+use futures_util::future::{LocalBoxFuture, join_all};
+use ringway_core::{
+    rejection::Rejection,
+    resolve,
+    snapshot::{Scope, ServerIndex},
+    translate::{self, notification},
+};
+use ringway_proto::{
+    json::{self, Kind},
+    rpc::Message,
+};
+use std::{collections::BTreeMap, rc::Rc};
+use tokio::sync::mpsc;
+
+/// Resources one listen request may watch; each costs a subscription at a server.
+const WATCHED_MAX: usize = 256;
+
+/// Which notifications a stream wants.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wants {
+    /// `notifications/tools/list_changed`.
+    pub tools: bool,
+    /// `notifications/prompts/list_changed`.
+    pub prompts: bool,
+    /// `notifications/resources/list_changed`.
+    pub resources: bool,
+}
+
+/// What a message of a server looks like to the client of a stream.
+#[derive(Clone)]
+pub enum Form {
+    /// Legacy: no subscription ids.
+    Plain,
+    /// Modern: tagged with the raw id of the listen request.
+    Tagged(Bytes),
+}
+
+impl Form {
+    fn apply(&self, doc: &Bytes, message: &Message) -> Option<Bytes> {
+        let edited = match self {
+            Self::Plain => notification::without_subscription(doc, message),
+            Self::Tagged(id) => notification::with_subscription(doc, message, id),
+        };
+        edited.ok().map(Bytes::from)
+    }
+}
+
+/// Who owns a stream, in terms that survive a new snapshot.
+#[derive(Clone)]
+pub struct Owner {
+    credential: String,
+    /// Server name, or `None` for `/mcp`.
+    endpoint: Option<String>,
+}
+
+impl Owner {
+    fn of(call: &Call) -> Self {
+        let endpoint = match call.scope {
+            Scope::Merged => None,
+            Scope::Server(server) => Some(call.view.server(server).name.to_string()),
+        };
+        Self { credential: call.principal.credential.to_string(), endpoint }
+    }
+}
+
+type Part = LocalBoxFuture<'static, ()>;
+
+/// Runs the parts until the client goes, the owner loses its rights, or every part is done.
+fn start(mcp: &Rc<Mcp>, owner: Owner, wants: Wants, form: Form, tx: mpsc::Sender<Frame>, parts: Vec<Part>) {
+    let mcp = mcp.clone();
+    io::spawn(async move {
+        let changes = lists_changed::run(&mcp, &owner, wants, &form, &tx);
+        tokio::select! {
+            () = tx.closed() => {}
+            () = changes => {}
+            () = async { join_all(parts).await; std::future::pending::<()>().await } => {}
+        }
+    });
+}
+
+/// The GET stream of a legacy session that is not one server's own.
+pub fn session(
+    mcp: &Rc<Mcp>,
+    call: &Call,
+    session: Session,
+    resume_after: Option<Bytes>,
+) -> Result<Reply, Rejection> {
+    let (tx, rx) = mpsc::channel(RELAY_MESSAGES_MAX);
+    let snapshot = &call.view.live.snapshot;
+    let permits = snapshot.permits(&call.principal);
+    let in_scope = |server: ServerIndex| match call.scope {
+        Scope::Merged => permits.server(server),
+        Scope::Server(own) => own == server,
+    };
+    let resume = resume_after.as_ref().and_then(merged::split_event_id);
+    let session = Rc::new(session);
+    let mut parts: Vec<Part> = Vec::new();
+    for server in servers(call).filter(|s| in_scope(*s)) {
+        let at = call.view.server(server);
+        let name = at.name.to_string();
+        if at.revision_legacy.is_some() {
+            let after = resume.as_ref().filter(|(of, _)| *of == name).map(|(_, id)| id.clone());
+            parts.push(Box::pin(upstream::leg(mcp.clone(), session.clone(), name, after, tx.clone())));
+        } else if at.modern {
+            // On its own endpoint a server's lists are its own; on `/mcp` they are the catalogue's.
+            let lists = matches!(call.scope, Scope::Server(_));
+            parts.push(Box::pin(upstream::watched(mcp.clone(), session.clone(), name, lists, tx.clone())));
+        }
+    }
+    let merged = call.scope == Scope::Merged;
+    let wants = Wants { tools: merged, prompts: merged, resources: merged };
+    start(mcp, Owner::of(call), wants, Form::Plain, tx, parts);
+    Ok(Reply::Events(Frames::new(rx)))
+}
+
+fn servers(call: &Call) -> impl Iterator<Item = ServerIndex> {
+    (0..call.view.live.snapshot.servers.len()).filter_map(|at| u16::try_from(at).ok()).map(ServerIndex)
+}
+
+/// `subscriptions/listen` on `/mcp`, or on the endpoint of a server that speaks the legacy era only.
+pub fn listen(mcp: &Rc<Mcp>, call: &Call, doc: &Bytes, message: &Message) -> Result<Reply, Rejection> {
+    if mcp.shared.is_draining() {
+        return Err(Rejection::Draining);
+    }
+    let filter = message.params.as_ref().and_then(|p| p.notifications);
+    let filter = filter
+        .filter(|f| json::kind(doc, *f) == Some(Kind::Object))
+        .ok_or_else(|| Rejection::ParamsInvalid("params.notifications must be an object".into()))?;
+    let asks = |key: &str| json::member(doc, filter, key).is_some_and(|v| v.of(doc) == b"true");
+    let offered = |list: &str| can_change(call, list);
+    let wants = Wants {
+        tools: asks("toolsListChanged") && offered("tools"),
+        prompts: asks("promptsListChanged") && offered("prompts"),
+        resources: asks("resourcesListChanged") && offered("resources"),
+    };
+    let watched = watched_uris(call, doc, filter)?;
+    let id = relay::id_of(doc, message);
+    let (tx, rx) = mpsc::channel(RELAY_MESSAGES_MAX);
+    // An empty channel of four takes the first message at once.
+    _ = tx.try_send(Frame::note(acknowledgement(&id, &wants, &watched)));
+
+    let form = Form::Tagged(id);
+    let mut by_server: BTreeMap<u16, Vec<Watched>> = BTreeMap::new();
+    for one in watched {
+        by_server.entry(one.server.0).or_default().push(one);
+    }
+    let own_lists = match call.scope {
+        Scope::Merged => Wants::default(),
+        Scope::Server(own) => {
+            by_server.entry(own.0).or_default();
+            wants.clone()
+        }
+    };
+    let mut parts: Vec<Part> = Vec::new();
+    for (server, watched) in by_server {
+        let listener = upstream::Listener {
+            mcp: mcp.clone(),
+            server: call.view.server(ServerIndex(server)).name.to_string(),
+            wants: own_lists.clone(),
+            watched: watched.into_iter().map(|w| (w.original, w.asked)).collect(),
+            form: form.clone(),
+            capabilities: message.meta().and_then(|m| m.client_capabilities).map(|c| doc.slice(c.range())),
+            info: message.meta().and_then(|m| m.client_info).map(|i| doc.slice(i.range())),
+            frames: tx.clone(),
+        };
+        parts.push(Box::pin(listener.run()));
+    }
+    let from_catalogue = if call.scope == Scope::Merged { wants } else { Wants::default() };
+    start(mcp, Owner::of(call), from_catalogue, form, tx, parts);
+    Ok(Reply::Events(Frames::new(rx)))
+}
+
+/// A resource somebody watches: as asked for, and as its server knows it.
+struct Watched {
+    server: ServerIndex,
+    asked: String,
+    original: String,
+}
+
+/// The watched resources that exist for this caller at a server that can tell of changes; others are left out of
+/// the acknowledgement, as the specification wants it.
+fn watched_uris(call: &Call, doc: &Bytes, filter: json::Span) -> Result<Vec<Watched>, Rejection> {
+    let Some(list) = json::member(doc, filter, "resourceSubscriptions") else { return Ok(Vec::new()) };
+    let snapshot = &call.view.live.snapshot;
+    let permits = snapshot.permits(&call.principal);
+    let mut watched = Vec::new();
+    for uri in json::elements(doc, list) {
+        let uri = json::string(doc, uri)
+            .ok_or_else(|| Rejection::ParamsInvalid("params.notifications.resourceSubscriptions holds strings".into()))?;
+        let found = match call.scope {
+            Scope::Merged => resolve::resource(snapshot, permits, &uri),
+            Scope::Server(own) => permits.resources(own).then_some((own, &*uri)),
+        };
+        if let Some((server, original)) = found
+            && call.view.server(server).features.resources_subscribe
+        {
+            watched.push(Watched { server, asked: uri.to_string(), original: original.to_owned() });
+        }
+        if watched.len() > WATCHED_MAX {
+            return Err(Rejection::ParamsInvalid(format!("at most {WATCHED_MAX} resources can be watched at once")));
+        }
+    }
+    Ok(watched)
+}
+
+/// Whether a list may change: on `/mcp` whenever a visible server has such a list, because the gateway watches the
+/// catalogue; on a server's own endpoint when that server says that it tells.
+fn can_change(call: &Call, list: &str) -> bool {
+    let offers = |server: ServerIndex| {
+        let capabilities = &call.view.server(server).capabilities;
+        let root = json::root(capabilities);
+        match call.scope {
+            Scope::Merged => json::member(capabilities, root, list).is_some(),
+            Scope::Server(_) => json::path(capabilities, root, &[list, "listChanged"])
+                .is_some_and(|v| v.of(capabilities) == b"true"),
+        }
+    };
+    match call.scope {
+        Scope::Server(own) => offers(own),
+        Scope::Merged => {
+            let permits = call.view.live.snapshot.permits(&call.principal);
+            servers(call).any(|server| permits.server(server) && offers(server))
+        }
+    }
+}
+
+fn acknowledgement(id: &[u8], wants: &Wants, watched: &[Watched]) -> Bytes {
+    let mut params = br#"{"_meta":{"io.modelcontextprotocol/subscriptionId":"#.to_vec();
+    params.extend_from_slice(id);
+    params.extend_from_slice(br#"},"notifications":{"#);
+    let mut first = true;
+    let mut member = |params: &mut Vec<u8>, key: &str| {
+        if !std::mem::take(&mut first) {
+            params.push(b',');
+        }
+        json::write_string(params, key);
+        params.push(b':');
+    };
+    for (wanted, key) in [
+        (wants.tools, "toolsListChanged"),
+        (wants.prompts, "promptsListChanged"),
+        (wants.resources, "resourcesListChanged"),
+    ] {
+        if wanted {
+            member(&mut params, key);
+            params.extend_from_slice(b"true");
+        }
+    }
+    if !watched.is_empty() {
+        member(&mut params, "resourceSubscriptions");
+        let uris: Vec<Vec<u8>> = watched.iter().map(|w| translate::quoted(&w.asked)).collect();
+        params.push(b'[');
+        params.extend_from_slice(&uris.join(&b','));
+        params.push(b']');
+    }
+    params.extend_from_slice(b"}}");
+    notification::render("notifications/subscriptions/acknowledged", Some(&params)).into()
+}

@@ -1,0 +1,108 @@
+//! A worker's view of the live snapshot.
+//!
+//! [`Live`] is what a publication made, shared by all workers; [`View`] is one worker's handle on it with what
+//! that worker rendered from it. A call takes a [`View`] once and keeps it: an `Rc`, so that taking it costs no
+//! atomic operation that other cores would feel.
+
+use crate::upstream::{Endpoint, EndpointError};
+use bytes::Bytes;
+use ringway_core::{
+    catalogue,
+    snapshot::{Finding, Server, ServerIndex, Snapshot, ToolIndex, param_value},
+};
+use ringway_proto::{header_value, json, rpc::Message, snapshot::Document};
+use std::{cell::RefCell, sync::Arc};
+
+/// A publication: the compiled snapshot and how to reach its servers.
+pub struct Live {
+    /// Every decision.
+    pub snapshot: Snapshot,
+    endpoints: Vec<Arc<Endpoint>>,
+}
+
+impl Live {
+    /// Compiles a document. Endpoints that did not change are taken over from `previous`, so that their pools
+    /// stay warm. All findings at once.
+    pub fn compile(document: &Document, previous: Option<&Self>) -> Result<Self, Vec<Finding>> {
+        let snapshot = Snapshot::compile(document, &super::secrets::read)?;
+        let mut findings = Vec::new();
+        let mut endpoints = Vec::with_capacity(snapshot.servers.len());
+        for (at, server) in snapshot.servers.iter().enumerate() {
+            let kept = previous.and_then(|p| p.endpoint_of(server));
+            match kept.map_or_else(|| endpoint(server).map(Arc::new), Ok) {
+                Ok(endpoint) => endpoints.push(endpoint),
+                Err(message) => findings.push(Finding { path: format!("servers[{at}].url"), message }),
+            }
+        }
+        if findings.is_empty() { Ok(Self { snapshot, endpoints }) } else { Err(findings) }
+    }
+
+    /// The endpoint of the same server, if nothing that matters to a connection has changed.
+    fn endpoint_of(&self, server: &Server) -> Option<Arc<Endpoint>> {
+        let old = self.snapshot.server(&server.name)?;
+        let was = self.snapshot.servers.get(old.at())?;
+        let same = was.identity == server.identity && was.timeouts == server.timeouts;
+        same.then(|| self.endpoints.get(old.at()).cloned()).flatten()
+    }
+
+    /// All endpoints of this publication.
+    pub fn endpoints(&self) -> &[Arc<Endpoint>] {
+        &self.endpoints
+    }
+}
+
+fn endpoint(server: &Server) -> Result<Endpoint, String> {
+    let ca = server.ca_file.as_ref().map(|path| std::fs::read(&**path)).transpose();
+    let ca = ca.map_err(|e| format!("the authorities' file cannot be read: {e}"))?;
+    Endpoint::new(&server.url, server.http, ca.as_deref(), server.timeouts).map_err(|e: EndpointError| e.to_string())
+}
+
+/// One worker's handle on a publication.
+pub struct View {
+    /// The publication.
+    pub live: Arc<Live>,
+    /// Lists this worker rendered.
+    pub lists: RefCell<catalogue::Cache>,
+}
+
+impl View {
+    /// A fresh view with nothing rendered.
+    pub fn new(live: Arc<Live>) -> Self {
+        Self { live, lists: RefCell::default() }
+    }
+
+    /// A server of this snapshot. Indexes only come from the same snapshot.
+    pub fn server(&self, server: ServerIndex) -> &Server {
+        &self.live.snapshot.servers[server.at()]
+    }
+
+    /// How to reach it.
+    pub fn endpoint(&self, server: ServerIndex) -> &Arc<Endpoint> {
+        &self.live.endpoints[server.at()]
+    }
+
+    /// Whether a server's capabilities have this key at their root.
+    pub fn has_capability(&self, server: ServerIndex, name: &str) -> bool {
+        let capabilities = &self.server(server).capabilities;
+        json::member(capabilities, json::root(capabilities), name).is_some()
+    }
+
+    /// The `Mcp-Param-*` headers of a call: arguments its tool wants repeated in the head (2026-07-28,
+    /// "Streamable HTTP"). Computed from the body, so that the two cannot disagree.
+    pub fn header_params(&self, tool: Option<ToolIndex>, doc: &Bytes, message: &Message) -> Vec<(Bytes, Bytes)> {
+        let Some(tool) = tool else { return Vec::new() };
+        let arguments = message.params.as_ref().and_then(|p| p.arguments);
+        let Some(arguments) = arguments else { return Vec::new() };
+        let wanted = self.live.snapshot.tools[tool.at()].header_params.iter();
+        wanted
+            .filter_map(|param| {
+                let span = param_value(doc, arguments, param)?;
+                let value = match json::string(doc, span) {
+                    Some(text) => Bytes::copy_from_slice(header_value::encode(&text).as_bytes()),
+                    None => doc.slice(span.range()),
+                };
+                Some((Bytes::copy_from_slice(param.header.as_bytes()), value))
+            })
+            .collect()
+    }
+}
