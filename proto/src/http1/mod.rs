@@ -9,6 +9,7 @@
 //! behind it (a body, the next request) where they are. Values are slices of the head; nothing is copied.
 
 mod framing;
+mod names;
 mod read;
 mod write;
 

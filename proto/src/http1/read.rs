@@ -4,7 +4,7 @@
 use super::framing::{framing, keep_alive};
 use super::{
     FIELDS_MAX, Framing, HEAD_BYTES_MAX, HeadError, HeadLimits, RequestHead, ResponseFraming, ResponseHead,
-    is_authority, is_origin_form,
+    is_authority, is_origin_form, names,
 };
 use crate::http::{Headers, Method};
 use bytes::{Buf as _, Bytes, BytesMut};
@@ -178,12 +178,14 @@ impl Places {
         for place in places {
             let [name_start, name_end, value_start, value_end] = place.map(usize::from);
             let value = head.slice(value_start..value_end);
-            if host_apart && &head[name_start..name_end] == b"host" {
+            let name = &head[name_start..name_end];
+            if host_apart && name == b"host" {
                 if host.replace(value).is_some() {
                     return Err(HeadError::Malformed("more than one host"));
                 }
             } else {
-                headers.push_bytes(head.slice(name_start..name_end), value);
+                let name = names::known(name).unwrap_or_else(|| head.slice(name_start..name_end));
+                headers.push_bytes(name, value);
             }
         }
         Ok((head, headers, host))
