@@ -152,13 +152,19 @@ impl Stream {
                 Err(error) => return (Err(error), buf),
             }
             let (result, cipher) = self.socket.read(cipher_room(&buf)).await;
-            if let Err(error) = result.and_then(|_| tls.absorb(&cipher, &mut buf).map(drop)) {
-                // The peer deserves to hear why (an alert), but the error is what counts.
-                let _ = flush(&mut self.socket, tls).await;
-                return (Err(error), buf);
-            }
+            let absorbed = match result.and_then(|_| tls.absorb(&cipher, &mut buf)) {
+                Ok(absorbed) => absorbed,
+                Err(error) => {
+                    // The peer deserves to hear why (an alert), but the error is what counts.
+                    let _ = flush(&mut self.socket, tls).await;
+                    return (Err(error), buf);
+                }
+            };
             if let Err(error) = flush(&mut self.socket, tls).await {
                 return (Err(error), buf);
+            }
+            if absorbed > 0 {
+                return (Ok(absorbed), buf);
             }
         }
     }
@@ -273,6 +279,9 @@ impl Stream {
     /// Whether nothing waits to be read: no byte, no end, no error. One system call that does not wait. Under
     /// TLS a byte may also be a record without data; callers that give such a stream up lose a handshake only.
     pub fn is_quiet(&self) -> bool {
+        if self.tls.as_deref().is_some_and(|tls| !tls.is_quiet()) {
+            return false;
+        }
         let socket = match &self.socket {
             Socket::Tcp(socket) => socket.as_raw_fd(),
             Socket::Unix(socket) => socket.as_raw_fd(),

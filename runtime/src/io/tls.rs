@@ -72,6 +72,8 @@ pub(super) struct Tls {
     connection: Connection,
     /// Plaintext that came with the last flight of the handshake.
     early: BytesMut,
+    /// The peer has said `close_notify`; its socket may still be open.
+    peer_closed: bool,
 }
 
 /// What reading plaintext gave.
@@ -86,10 +88,7 @@ pub(super) enum Plain {
 
 impl Tls {
     fn new(connection: Connection) -> Self {
-        Self {
-            connection,
-            early: BytesMut::new(),
-        }
+        Self { connection, early: BytesMut::new(), peer_closed: false }
     }
 
     fn is_handshaking(&self) -> bool {
@@ -104,6 +103,11 @@ impl Tls {
         self.connection.peer_certificates()
     }
 
+    /// Whether nothing waits in here to be read: no byte and no end.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.early.is_empty() && !self.peer_closed
+    }
+
     pub(super) fn wants_write(&self) -> bool {
         self.connection.wants_write()
     }
@@ -113,9 +117,11 @@ impl Tls {
         let before = into.len();
         loop {
             let taken = self.connection.read_tls(&mut cipher)?;
-            self.connection
+            let state = self
+                .connection
                 .process_new_packets()
                 .map_err(|error| io::Error::new(ErrorKind::InvalidData, error))?;
+            self.peer_closed |= state.peer_has_closed();
             // Emptied each time: rustls refuses ciphertext while it holds a record's worth of plaintext.
             while let Plain::Bytes(_) = self.drain(into)? {}
             if taken == 0 || cipher.is_empty() {

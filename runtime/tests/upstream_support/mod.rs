@@ -3,6 +3,9 @@
 //! A peer is a thread that follows a script with blocking sockets; the client side runs on both I/O drivers.
 //! Every wait has an end, so a test that goes wrong fails instead of hanging.
 #![allow(dead_code, reason = "each test file uses its part")]
+#![allow(clippy::expect_used, reason = "a panic here is a test's report")]
+
+pub mod frames;
 
 use bytes::Bytes;
 use ringway_core::limits::{DnsLimits, UpstreamLimits};
@@ -221,6 +224,11 @@ impl Conn {
     /// Whether another byte comes before the end.
     pub fn has_more(&mut self) -> bool {
         !self.buf.is_empty() || self.fill() > 0
+    }
+
+    /// Throws away what was read.
+    pub fn forget(&mut self) {
+        self.buf.clear();
     }
 
     /// Closes with RST.
