@@ -39,12 +39,15 @@ fn emit(word: &str, scratch: &mut String, term: &mut impl FnMut(&str)) {
         return;
     }
     scratch.clear();
-    scratch.extend(word.chars().flat_map(char::to_lowercase));
-    if STOP.contains(&scratch.as_str()) {
-        return;
-    }
-    if scratch.is_ascii() {
+    if word.is_ascii() {
+        scratch.push_str(word);
+        scratch.make_ascii_lowercase();
+        if scratch.len() <= STOP_CHARS_MAX && STOP.contains(&scratch.as_str()) {
+            return;
+        }
         stem(scratch);
+    } else {
+        scratch.extend(word.chars().flat_map(char::to_lowercase));
     }
     term(scratch);
 }
@@ -76,6 +79,8 @@ fn is_ideograph(c: char) -> bool {
     matches!(c, '\u{3040}'..='\u{30ff}' | '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}' | '\u{ac00}'..='\u{d7af}')
 }
 
+/// The longest of [`STOP`].
+const STOP_CHARS_MAX: usize = 5;
 /// Words that say nothing about a tool.
 const STOP: [&str; 28] = [
     "a", "an", "and", "are", "as", "at", "be", "by", "can", "for", "from", "i", "in", "is", "it", "me", "my",

@@ -205,16 +205,16 @@ fn no_server_offers_resources_in_anothers_name() {
     assert_eq!(s.templates.len(), 0);
 }
 
-/// Ten thousand tools of a kilobyte. The time is printed, never asserted.
+/// Ten thousand tools of half a kilobyte. The time is printed, never asserted.
 #[test]
 fn ten_thousand_tools_compile() {
     let servers = (0..20).map(|s| {
         let mut server = server(&format!("server{s}"), &[], &[]);
         let tool = |t: usize| {
-            let properties: serde_json::Map<_, _> = (0..6)
+            let properties: serde_json::Map<_, _> = (0..3)
                 .map(|p| (format!("argument_{p}"), json!({"type": "string", "description": "a value that the tool uses to do what it does"})))
                 .collect();
-            json!({"name": format!("tool_{t}"), "description": format!("Does thing {t} of many, with care. ").repeat(6),
+            json!({"name": format!("tool_{t}"), "description": format!("Does thing {t} of many, with care. ").repeat(3),
                    "inputSchema": {"type": "object", "properties": properties, "required": ["argument_0"]}})
         };
         server["catalogue"]["tools"] = (0..500).map(tool).collect();
