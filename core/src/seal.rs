@@ -33,6 +33,8 @@ pub enum Purpose {
     Parked = 2,
     /// The id under which a server's request reaches the client.
     ServerRequest = 3,
+    /// The id under which a modern server's question reaches a legacy client.
+    Question = 4,
 }
 
 /// Did not open: another key, another purpose, cut, or changed.

@@ -15,10 +15,12 @@
 //! own request to the client.
 
 mod parked;
+mod question;
 mod server_request;
 mod wire;
 
 pub use parked::{Parked, RequestDigest, request_digest};
+pub use question::QuestionId;
 pub use server_request::ServerRequestId;
 
 use crate::{
