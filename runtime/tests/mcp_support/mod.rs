@@ -423,6 +423,13 @@ impl Client {
         answer
     }
 
+    /// Exactly so many bytes of a body.
+    pub fn bytes(&mut self, count: usize) -> Vec<u8> {
+        let mut bytes = vec![0; count];
+        self.reader.read_exact(&mut bytes).expect("the body");
+        bytes
+    }
+
     /// The next chunk of a chunked body; `None` at its orderly end.
     pub fn chunk(&mut self) -> Option<Vec<u8>> {
         let mut line = String::new();
@@ -495,4 +502,11 @@ impl Client {
         self.send_modern(path, id, method, params);
         self.answer()
     }
+}
+
+/// The hash under which a document knows a key.
+pub fn hash(key: &str) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, key.as_bytes());
+    let hex: String = digest.as_ref().iter().map(|b| format!("{b:02x}")).collect();
+    format!("sha256:{hex}")
 }
