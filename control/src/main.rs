@@ -1,2 +1,5 @@
 //! The `ringway` command line.
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    ringway_control::cli::main()
+}

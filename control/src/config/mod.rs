@@ -41,11 +41,11 @@ pub use model::{
     Remote, Server, ServerKind, Settings, Sharing, TlsFiles, Workers,
 };
 pub use node::Position;
-pub use read::{Outcome, read};
+pub use read::{Outcome, read, to_json};
 pub use schema::schema;
 pub use secret::Secret;
 pub use surroundings::{Surroundings, System, Written};
-pub use units::moment_text;
+pub use units::{duration, moment, moment_text};
 pub use watch::{Change, Watch, watch};
 
 pub(crate) use finding::quote;

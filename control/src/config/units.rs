@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 /// `250ms`, `5s`, `2m`, `1h30m`, `7d`. Whole numbers, each unit once, largest first.
-pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+pub fn duration(text: &str) -> Result<Duration, String> {
     const UNITS: [(&str, u64); 5] = [
         ("d", 86_400_000),
         ("h", 3_600_000),
@@ -85,7 +85,7 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
 }
 
 /// An RFC 3339 moment, `2027-01-01T00:00:00Z` or with an offset, as seconds since the epoch.
-pub(crate) fn moment(text: &str) -> Result<u64, String> {
+pub fn moment(text: &str) -> Result<u64, String> {
     parse_moment(text).ok_or_else(|| "write date, time and offset: `2027-01-01T00:00:00Z`".to_owned())
 }
 
