@@ -1,5 +1,7 @@
 //! Descriptors are counted for the whole process, so this test has one to itself.
 
+#![allow(clippy::expect_used, reason = "a panic in a test is its report")]
+
 mod upstream_support;
 
 use ringway_core::limits::UpstreamLimits;

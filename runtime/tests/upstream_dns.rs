@@ -1,5 +1,7 @@
 //! Names on the way to servers: asked off the worker, once, and with old answers for bad times.
 
+#![allow(clippy::expect_used, reason = "a panic in a test is its report")]
+
 mod upstream_support;
 
 use futures_util::{FutureExt, future::join_all};

@@ -1,5 +1,7 @@
 //! HTTP/1.1 toward scripted servers: framing, reuse, and above all what is never sent twice.
 
+#![allow(clippy::expect_used, reason = "a panic in a test is its report")]
+
 mod upstream_support;
 
 use bytes::Bytes;

@@ -1,5 +1,7 @@
 //! HTTP/2 toward scripted servers: stream limits, refusals, goodbyes, silence, and what is never sent twice.
 
+#![allow(clippy::expect_used, reason = "a panic in a test is its report")]
+
 mod upstream_support;
 
 use bytes::Bytes;

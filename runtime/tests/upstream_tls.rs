@@ -1,5 +1,7 @@
 //! TLS toward scripted servers: whom we trust, what ALPN chooses and is remembered, and ends that are no ends.
 
+#![allow(clippy::expect_used, reason = "a panic in a test is its report")]
+
 mod upstream_support;
 
 use futures_util::future::join_all;

@@ -25,6 +25,7 @@ use tokio::sync::oneshot;
 #[derive(Clone)]
 pub struct Resolver {
     questions: async_channel::Sender<Question>,
+    names_max: usize,
 }
 
 /// Addresses of a name, and until when they may be used without asking again.
@@ -73,8 +74,14 @@ impl Resolver {
     /// Starts the resolving task over a lookup of the caller's.
     pub fn with_lookup(side: &SideHandle, limits: DnsLimits, lookup: Lookup) -> Self {
         let (questions, inbox) = async_channel::bounded(limits.waiting_max.max(1));
+        let names_max = limits.names_max;
         drop(side.spawn(serve(inbox, limits, lookup)));
-        Self { questions }
+        Self { questions, names_max }
+    }
+
+    /// How many names are worth remembering, for callers that keep copies.
+    pub fn names_max(&self) -> usize {
+        self.names_max
     }
 
     /// The addresses of `host`, with `port` in each.

@@ -13,7 +13,7 @@ use std::{
 pub(super) struct Clock {
     /// Name, connection, TLS, and waiting for a place in the pool.
     pub connect: Duration,
-    /// From the last request byte to the response head.
+    /// From the last request byte to the response head; for long-lived requests the idle deadline.
     pub header: Duration,
     /// Between two pieces, either way.
     pub idle: Duration,
@@ -26,7 +26,12 @@ impl Clock {
         let millis = |ms: u32| Duration::from_millis(u64::from(ms));
         Self {
             connect: millis(timeouts.connect_ms),
-            header: millis(timeouts.header_ms),
+            // A stream's head may come with its first event.
+            header: millis(if long_lived {
+                timeouts.idle_ms
+            } else {
+                timeouts.header_ms
+            }),
             idle: millis(timeouts.idle_ms),
             total: (!long_lived).then(|| Instant::now() + millis(timeouts.total_ms)),
         }

@@ -35,7 +35,6 @@ pub(super) struct Dialled {
 /// The worker's own copies of resolved names, so that a dial asks the side thread once per time to live.
 pub(super) struct Names {
     resolver: Resolver,
-    copies_max: usize,
     copies: RefCell<HashMap<(Arc<str>, u16), Resolved>>,
 }
 
@@ -149,10 +148,9 @@ fn in_turn(addresses: &[SocketAddr], turn: u64) -> Vec<SocketAddr> {
 }
 
 impl Names {
-    pub(super) fn new(resolver: Resolver, copies_max: usize) -> Self {
+    pub(super) fn new(resolver: Resolver) -> Self {
         Self {
             resolver,
-            copies_max,
             copies: RefCell::default(),
         }
     }
@@ -169,11 +167,11 @@ impl Names {
         let resolved =
             resolved.map_err(|error| Fault::unsent(FaultKind::Resolve, format!("{name}: {error}")))?;
         let mut copies = self.copies.borrow_mut();
-        if copies.len() >= self.copies_max {
+        if copies.len() >= self.resolver.names_max() {
             copies.retain(|_, copy| now < copy.fresh_until);
         }
         let addresses = resolved.addresses.clone();
-        if copies.len() < self.copies_max {
+        if copies.len() < self.resolver.names_max() {
             copies.insert(key, resolved);
         }
         Ok(addresses)

@@ -4,7 +4,7 @@
 //!
 //! 1. checked: it cannot be read as another request on the wire (`request`)
 //! 2. given a connection of this endpoint *and this credential*: an idle one, a stream of a shared one, or leave
-//!    to dial; or a place in line (`pool`)
+//!    to dial; or a place in line (`pool`, `line`)
 //! 3. dialled if need be: name, TCP, TLS, within the connect deadline (`dial`, `endpoint`, `tls`)
 //! 4. exchanged over HTTP/1.1 or HTTP/2, under its deadlines (`http1`, `http2`, `clock`)
 //! 5. sent once more, if and only if the first sending cannot have been processed ([`Again`])
@@ -28,6 +28,7 @@ mod endpoint;
 mod fault;
 mod http1;
 mod http2;
+mod line;
 mod pool;
 mod request;
 mod stats;
@@ -44,7 +45,7 @@ use clock::Clock;
 use dial::{Dialled, Names};
 use endpoint::Identity;
 use pool::{Grant, Pool, Slot};
-use ringway_core::limits::{DnsLimits, UpstreamLimits};
+use ringway_core::limits::UpstreamLimits;
 use ringway_proto::http::Headers;
 use stats::{Counters, count};
 use std::{
@@ -124,7 +125,7 @@ impl Pools {
     pub fn new(resolver: Resolver, limits: UpstreamLimits) -> Rc<Self> {
         Rc::new(Self {
             shared: Rc::new(Shared {
-                names: Names::new(resolver, DnsLimits::default().names_max),
+                names: Names::new(resolver),
                 limits,
                 open: Cell::default(),
                 idle: Cell::default(),

@@ -19,16 +19,14 @@ use super::{
     fault::{Fault, FaultKind},
     http1::Connection,
     http2::{Http2, Stream},
+    line::{Line, Place},
     stats::Counters,
 };
 use ringway_proto::snapshot::HttpVersion;
 use std::{
     cell::{Cell, RefCell},
-    collections::VecDeque,
-    future::poll_fn,
     rc::{Rc, Weak},
     sync::Arc,
-    task::{Poll, Waker},
     time::{Duration, Instant},
 };
 
@@ -39,6 +37,7 @@ pub(super) struct Pool {
     pub counters: Rc<Counters>,
     shared: Rc<Shared>,
     state: RefCell<State>,
+    line: Line<Grant>,
     /// Set while [`Pool::serve_line`] runs, which dropping a connection could enter again.
     serving: Cell<bool>,
     /// Set when the endpoint has left the snapshot: connections close instead of idling.
@@ -54,7 +53,6 @@ struct State {
     /// Slots given out: open connections and dials under way.
     open: usize,
     dialling: usize,
-    line: VecDeque<Rc<Place>>,
 }
 
 struct Idle {
@@ -82,13 +80,6 @@ pub(super) struct Slot {
     dialling: bool,
 }
 
-/// A place in line.
-#[derive(Default)]
-struct Place {
-    grant: RefCell<Option<Grant>>,
-    waker: Cell<Option<Waker>>,
-}
-
 /// What is known of the endpoint's HTTP version.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Speaks {
@@ -108,6 +99,7 @@ impl Pool {
             key,
             endpoint,
             counters,
+            line: Line::new(shared.limits.pool_waiting_max),
             shared,
             state: RefCell::default(),
             serving: Cell::new(false),
@@ -117,17 +109,16 @@ impl Pool {
 
     /// Takes what is free, or waits in line for it.
     pub(super) async fn acquire(self: &Rc<Self>, clock: &Clock) -> Result<Grant, Fault> {
-        if self.state.borrow().line.is_empty()
+        if self.line.is_empty()
             && let Some(grant) = self.take()?
         {
             return Ok(grant);
         }
-        let place = self.enter_line()?;
+        let waiting = InLine::enter(self)?;
         // Something may be free that nobody told this pool of: a place of the worker.
         self.serve_line();
-        let mut waiting = InLine { pool: self, place };
         let end = clock.end(clock.connect, FaultKind::PoolFull);
-        match end.bound(waiting.granted()).await {
+        match end.bound(waiting.place.turn()).await {
             Ok(Grant::Failed(fault)) => Err(fault),
             Ok(grant) => Ok(grant),
             Err(kind) => Err(End::fault(kind, false, "free connection")),
@@ -205,45 +196,22 @@ impl Pool {
         }
     }
 
-    fn enter_line(&self) -> Result<Rc<Place>, Fault> {
-        let mut state = self.state.borrow_mut();
-        if state.line.len() >= self.shared.limits.pool_waiting_max {
-            return Err(Fault::unsent(
-                FaultKind::PoolFull,
-                "too many calls wait for this server",
-            ));
-        }
-        let place = Rc::new(Place::default());
-        state.line.push_back(place.clone());
-        self.counters.waiting.set(self.counters.waiting.get() + 1);
-        Ok(place)
-    }
-
     /// Gives what is free to those in line, head first. Called whenever something became free.
     pub(super) fn serve_line(self: &Rc<Self>) {
         if self.serving.replace(true) {
             return;
         }
-        while !self.state.borrow().line.is_empty() {
+        while !self.line.is_empty() {
             let grant = match self.take() {
                 Ok(Some(grant)) => grant,
                 Ok(None) => break,
                 Err(fault) => Grant::Failed(fault),
             };
-            match self.next_in_line() {
-                Some(place) => place.give(grant),
-                None => self.give_back(grant),
+            if let Some(grant) = self.line.give(grant) {
+                self.give_back(grant);
             }
         }
         self.serving.set(false);
-    }
-
-    fn next_in_line(&self) -> Option<Rc<Place>> {
-        let place = self.state.borrow_mut().line.pop_front()?;
-        self.counters
-            .waiting
-            .set(self.counters.waiting.get().saturating_sub(1));
-        Some(place)
     }
 
     fn give_back(self: &Rc<Self>, grant: Grant) {
@@ -308,8 +276,8 @@ impl Pool {
             let state = self.state.borrow();
             self.speaks() != Speaks::Http1 && state.http2.is_empty()
         };
-        while alone && let Some(place) = self.next_in_line() {
-            place.give(Grant::Failed(fault.clone()));
+        while alone && !self.line.is_empty() {
+            self.line.give(Grant::Failed(fault.clone()));
         }
     }
 
@@ -364,7 +332,7 @@ impl Pool {
     /// Whether anything is open, dialled or awaited.
     pub(super) fn is_in_use(&self) -> bool {
         let state = self.state.borrow();
-        state.open > 0 || !state.line.is_empty()
+        state.open > 0 || !self.line.is_empty()
     }
 
     /// Whether something idles here that ages.
@@ -442,47 +410,30 @@ impl Drop for Slot {
     }
 }
 
-impl Place {
-    fn give(&self, grant: Grant) {
-        *self.grant.borrow_mut() = Some(grant);
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
-        }
-    }
-}
-
-/// Holds a place; leaving gives it up, or what was already granted.
+/// A call in line. Leaving gives back what was granted and not taken.
 struct InLine<'p> {
     pool: &'p Rc<Pool>,
-    place: Rc<Place>,
+    place: Place<'p, Grant>,
 }
 
-impl InLine<'_> {
-    async fn granted(&mut self) -> Grant {
-        poll_fn(|cx| match self.place.grant.borrow_mut().take() {
-            Some(grant) => Poll::Ready(grant),
-            None => {
-                self.place.waker.set(Some(cx.waker().clone()));
-                Poll::Pending
-            }
-        })
-        .await
+impl<'p> InLine<'p> {
+    fn enter(pool: &'p Rc<Pool>) -> Result<Self, Fault> {
+        let Some(place) = pool.line.enter() else {
+            return Err(Fault::unsent(
+                FaultKind::PoolFull,
+                "too many calls wait for this server",
+            ));
+        };
+        pool.counters.waiting.set(pool.counters.waiting.get() + 1);
+        Ok(Self { pool, place })
     }
 }
 
 impl Drop for InLine<'_> {
     fn drop(&mut self) {
-        let waited = {
-            let line = &mut self.pool.state.borrow_mut().line;
-            let at = line.iter().position(|p| Rc::ptr_eq(p, &self.place));
-            at.and_then(|at| line.remove(at)).is_some()
-        };
-        if waited {
-            let waiting = &self.pool.counters.waiting;
-            waiting.set(waiting.get().saturating_sub(1));
-            return;
-        }
-        if let Some(grant) = self.place.grant.borrow_mut().take() {
+        let waiting = &self.pool.counters.waiting;
+        waiting.set(waiting.get().saturating_sub(1));
+        if let Some(grant) = self.place.leave() {
             self.pool.give_back(grant);
         }
     }

@@ -62,7 +62,7 @@ pub(in super::super) async fn exchange(
             awaited.map_err(|kind| End::fault(kind, true, "response head"))??
         }
     };
-    Ok(live.respond(head, *clock))
+    live.respond(head, *clock)
 }
 
 /// A stream in use. Dropped before both sides are done, it is reset.
@@ -151,10 +151,16 @@ impl Live {
         head.map_err(|error| self.failed(&error))
     }
 
-    fn respond(mut self, head: http::Response<RecvStream>, clock: Clock) -> Response {
+    fn respond(mut self, head: http::Response<RecvStream>, clock: Clock) -> Result<Response, Failed> {
         let (parts, recv) = head.into_parts();
         self.received_all = recv.is_end_stream();
         self.recv = Some(recv);
+        if self
+            .connection()
+            .is_some_and(|c| parts.headers.len() > c.fields_max)
+        {
+            return Err(Fault::sent(FaultKind::TooLarge, "the response head has too many fields").into());
+        }
         let headers = fields(&parts.headers);
         let length = parts
             .headers
@@ -171,11 +177,11 @@ impl Live {
                 waiting_since: None,
             })
         };
-        Response {
+        Ok(Response {
             status: parts.status.as_u16(),
             headers,
             body,
-        }
+        })
     }
 
     fn connection(&self) -> Option<&Http2> {

@@ -54,6 +54,7 @@ pub(super) struct Http2 {
     /// Streams at once: ours or the peer's bound, whichever is smaller; 1 before the peer's SETTINGS.
     limit: Cell<usize>,
     limit_max: usize,
+    fields_max: usize,
     used: Cell<usize>,
     /// False once the peer said GOAWAY or the connection ended.
     takes_streams: Cell<bool>,
@@ -97,6 +98,7 @@ pub(super) async fn start(
         counters,
         limit: Cell::new(1),
         limit_max: limits.http2_streams_max.max(1),
+        fields_max: limits.head_fields_max,
         used: Cell::new(0),
         takes_streams: Cell::new(true),
         idle_since: Cell::new(Instant::now()),

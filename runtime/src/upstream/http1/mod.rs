@@ -9,8 +9,12 @@
 //! A connection is owned by whatever is using it, never shared, so being dropped *is* being closed. It goes back
 //! to its pool only from the one state in which both sides agree where the next response begins.
 
+mod body;
+
+pub(super) use body::Http1Body;
+
 use super::{
-    Again, Failed, Response, ResponseBody,
+    Again, Failed, Response,
     clock::{Clock, End},
     endpoint::Endpoint,
     fault::{Fault, FaultKind},
@@ -18,20 +22,15 @@ use super::{
     request::Request,
 };
 use crate::io::{self, Stream};
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use ringway_core::limits::{INFORMATIONAL_MAX, UPSTREAM_COALESCE_BYTES, UPSTREAM_READ_BYTES, UpstreamLimits};
 use ringway_proto::{
-    chunked::{Chunk, Decoder},
     http::{Headers, Method},
-    http1::{
-        Framing, HeadError, HeadLimits, ResponseFraming, ResponseHead, parse_response, write_request_head,
-    },
+    http1::{Framing, HeadError, HeadLimits, ResponseHead, parse_response, write_request_head},
 };
 use std::{
-    future::Future,
     io::{ErrorKind, Result as IoResult},
-    pin::Pin,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 /// An open connection.
@@ -88,37 +87,7 @@ pub(super) async fn exchange(
     };
     connection.obey_keep_alive(&head.headers, limits);
     let reusable = head.keep_alive && early.is_none() && !connection.idle_limit.is_zero();
-    Ok(respond(connection, head, reusable, clock))
-}
-
-fn respond(connection: Connection, head: ResponseHead, reusable: bool, clock: &Clock) -> Response {
-    let (rest, length) = match head.framing {
-        ResponseFraming::None | ResponseFraming::Length(0) => (Rest::Length(0), Some(0)),
-        ResponseFraming::Length(n) => (Rest::Length(n), Some(n)),
-        ResponseFraming::Chunked => (Rest::Chunked(Decoder::new()), None),
-        ResponseFraming::UntilClose => (Rest::UntilClose, None),
-    };
-    let mut body = Http1Body {
-        state: State::Ready(connection),
-        rest,
-        length,
-        ahead: None,
-        reusable,
-        clock: *clock,
-        waiting_since: None,
-    };
-    let body = match body.rest {
-        Rest::Length(0) => {
-            body.finish();
-            ResponseBody::empty()
-        }
-        _ => ResponseBody::http1(body),
-    };
-    Response {
-        status: head.status,
-        headers: head.headers,
-        body,
-    }
+    Ok(body::respond(connection, head, reusable, clock))
 }
 
 /// Why a request did not leave whole.
@@ -308,167 +277,69 @@ fn own_idle_limit(limits: &UpstreamLimits) -> Duration {
     Duration::from_millis(u64::from(limits.idle_ms))
 }
 
-/// The rest of a response on a connection.
-pub(super) struct Http1Body {
-    state: State,
-    rest: Rest,
-    length: Option<u64>,
-    /// What looking for the body's end found instead of it.
-    ahead: Option<Result<Bytes, Fault>>,
-    /// Whether the connection may serve again if the body ends as it should.
-    reusable: bool,
-    clock: Clock,
-    /// When the wait for the next bytes began; a caller may give up waiting and come back.
-    waiting_since: Option<Instant>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        io::{Driver, connect_tcp, run},
+        side::{SideThread, dns::Resolver},
+        upstream::{CredentialId, Pools, pool::Grant},
+    };
+    use bytes::Bytes;
+    use ringway_core::limits::DnsLimits;
+    use ringway_proto::snapshot::{HttpVersion, Timeouts};
+    use std::{net::TcpListener, sync::Arc};
 
-enum State {
-    Ready(Connection),
-    /// A read under way owns the connection, so that giving up waiting for a chunk does not give up the read.
-    Reading(Pin<Box<dyn Future<Output = (Connection, IoResult<usize>)>>>),
-    Done,
-}
-
-/// What is still to come.
-enum Rest {
-    Length(u64),
-    Chunked(Decoder),
-    UntilClose,
-}
-
-/// A step of [`Rest::take`].
-enum Piece {
-    Data(Bytes),
-    More,
-    End,
-}
-
-impl Rest {
-    /// Takes what is there of the body off the front of `buf`.
-    fn take(&mut self, buf: &mut BytesMut) -> Result<Piece, Fault> {
-        match self {
-            Self::Length(0) => Ok(Piece::End),
-            Self::Length(_) | Self::UntilClose if buf.is_empty() => Ok(Piece::More),
-            Self::UntilClose => Ok(Piece::Data(buf.split().freeze())),
-            Self::Length(left) => {
-                let here = usize::try_from(*left).map_or(buf.len(), |left| left.min(buf.len()));
-                *left -= here as u64;
-                Ok(Piece::Data(buf.split_to(here).freeze()))
-            }
-            Self::Chunked(decoder) => match decoder.decode(buf) {
-                Ok(Chunk::Data(data)) => Ok(Piece::Data(data)),
-                Ok(Chunk::More) => Ok(Piece::More),
-                Ok(Chunk::End) => Ok(Piece::End),
-                Err(error) => Err(Fault::sent(FaultKind::Protocol, error.to_string())),
-            },
-        }
-    }
-}
-
-impl Http1Body {
-    pub(super) fn length(&self) -> Option<u64> {
-        self.length
-    }
-
-    /// Whether nothing is left to pull.
-    pub(super) fn is_done(&self) -> bool {
-        matches!(self.state, State::Done) && self.ahead.is_none()
-    }
-
-    /// The next piece. May be dropped while it waits and called again.
-    pub(super) async fn chunk(&mut self) -> Option<Result<Bytes, Fault>> {
-        loop {
-            match self.ahead.take() {
-                Some(Ok(data)) => {
-                    self.look_ahead();
-                    return Some(Ok(data));
-                }
-                Some(Err(fault)) => return self.fail(fault),
-                None => {}
-            }
-            match &mut self.state {
-                State::Done => return None,
-                State::Ready(connection) => match self.rest.take(&mut connection.buf) {
-                    Ok(Piece::Data(data)) => {
-                        self.look_ahead();
-                        return Some(Ok(data));
-                    }
-                    Ok(Piece::End) => {
-                        self.finish();
-                        return None;
-                    }
-                    Ok(Piece::More) => self.begin_read(),
-                    Err(fault) => return self.fail(fault),
-                },
-                State::Reading(reading) => {
-                    let since = *self.waiting_since.get_or_insert_with(Instant::now);
-                    let end = self
-                        .clock
-                        .end_from(since, self.clock.idle, FaultKind::IdleTimeout);
-                    let read = end.bound(reading.as_mut()).await;
-                    self.waiting_since = None;
-                    match read {
-                        Err(kind) => return self.fail(End::fault(kind, true, "piece of the body")),
-                        Ok((connection, Ok(n))) if n > 0 => self.state = State::Ready(connection),
-                        Ok((_, Ok(_))) if matches!(self.rest, Rest::UntilClose) => {
-                            self.state = State::Done;
-                            return None;
-                        }
-                        Ok((_, Ok(_))) => {
-                            let cut = Fault::sent(FaultKind::Reset, "closed in the middle of the body");
-                            return self.fail(cut);
-                        }
-                        Ok((_, Err(error))) => return self.fail(Fault::broken("reading the body", &error)),
-                    }
-                }
-            }
-        }
-    }
-
-    /// Notices an end that came with the last data, so that the connection is free as soon as the caller has
-    /// all of the body, asked or not.
-    fn look_ahead(&mut self) {
-        let State::Ready(connection) = &mut self.state else {
-            return;
-        };
-        if matches!(self.rest, Rest::UntilClose) {
-            return;
-        }
-        match self.rest.take(&mut connection.buf) {
-            Ok(Piece::End) => self.finish(),
-            Ok(Piece::Data(data)) => self.ahead = Some(Ok(data)),
-            Ok(Piece::More) => {}
-            Err(fault) => self.ahead = Some(Err(fault)),
-        }
-    }
-
-    fn begin_read(&mut self) {
-        if let State::Ready(mut connection) = std::mem::replace(&mut self.state, State::Done) {
-            self.state = State::Reading(Box::pin(async move {
-                let result = connection.read().await;
-                (connection, result)
-            }));
-        }
-    }
-
-    fn fail(&mut self, fault: Fault) -> Option<Result<Bytes, Fault>> {
-        self.state = State::Done;
-        Some(Err(fault))
-    }
-
-    /// The body is complete: the connection goes back, unless something stands behind the body.
-    fn finish(&mut self) {
-        let State::Ready(connection) = std::mem::replace(&mut self.state, State::Done) else {
-            return;
-        };
-        if self.reusable
-            && connection.buf.is_empty()
-            && let Some(pool) = connection.slot.pool()
-        {
-            let mut connection = connection;
-            // An idle connection holds no memory.
-            connection.buf = BytesMut::new();
-            pool.put_idle(connection);
+    /// The peek before reuse catches nearly all of these; what slips through is shown to the exchange itself.
+    #[test]
+    fn a_write_of_which_the_kernel_took_nothing_may_go_out_again_on_a_fresh_connection() {
+        let side = SideThread::start("side").expect("starts");
+        for (driver, reused) in [
+            (Driver::Uring, true),
+            (Driver::Epoll, true),
+            (Driver::Uring, false),
+        ] {
+            let resolver = Resolver::start(&side.handle(), DnsLimits::default());
+            let ran = run(driver, async move {
+                let pools = Pools::new(resolver, UpstreamLimits::default());
+                let listener = TcpListener::bind("127.0.0.1:0").expect("binds");
+                let address = listener.local_addr().expect("is bound");
+                let url = format!("http://{address}/mcp");
+                let endpoint = Endpoint::new(&url, HttpVersion::Auto, None, Timeouts::default());
+                let endpoint = Arc::new(endpoint.expect("valid"));
+                let pool = pools.shared.pool(&endpoint, CredentialId(0));
+                let clock = Clock::start(endpoint.timeouts(), false);
+                let Ok(Grant::Dial(slot)) = pool.acquire(&clock).await else {
+                    panic!("nothing was open")
+                };
+                let stream = connect_tcp(address).await.expect("connects");
+                let connection = Connection::new(stream, slot, &UpstreamLimits::default());
+                let (server, _) = listener.accept().expect("accepts");
+                rustix::net::sockopt::set_socket_linger(&server, Some(Duration::ZERO)).expect("sets");
+                drop(server);
+                assert!(!connection.is_quiet(), "the reset is there");
+                let (target, body) = (Bytes::from_static(b"/mcp"), Bytes::from_static(b"{}"));
+                let headers = Headers::default();
+                let request = Request {
+                    method: Method::Post,
+                    target,
+                    headers,
+                    body,
+                    long_lived: false,
+                };
+                let limits = UpstreamLimits::default();
+                exchange(connection, reused, &endpoint, &request, &clock, &limits).await
+            });
+            let Err(failed) = ran.expect("the driver runs") else {
+                panic!("nobody could answer")
+            };
+            assert_eq!(
+                (failed.fault.kind, failed.fault.sent),
+                (FaultKind::Reset, false),
+                "{}",
+                failed.fault
+            );
+            assert_eq!(matches!(failed.again, Again::Afresh(_)), reused);
         }
     }
 }
