@@ -75,7 +75,11 @@ fn bytes_that_come_while_a_call_is_watched_are_kept() {
         client.send("GET /slow?100 HTTP/1.1\r\nHost: a\r\n\r\n");
         server.events.wait("slow", 1);
         // Well inside the hundred milliseconds, and in pieces.
-        for piece in ["POST /echo HTTP/1.1\r\nHo", "st: a\r\nContent-Length: 5\r\n\r\nhe", "llo"] {
+        for piece in [
+            "POST /echo HTTP/1.1\r\nHo",
+            "st: a\r\nContent-Length: 5\r\n\r\nhe",
+            "llo",
+        ] {
             client.send(piece);
             std::thread::sleep(std::time::Duration::from_millis(10));
         }
@@ -89,7 +93,9 @@ fn a_body_is_asked_for_only_when_it_is_wanted() {
     converse(|server| {
         let mut client = server.client();
         let head = |target: &str, length: usize| {
-            format!("POST {target} HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: {length}\r\n\r\n")
+            format!(
+                "POST {target} HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: {length}\r\n\r\n"
+            )
         };
         client.send(head("/echo", 5));
         assert_eq!(client.head().status, 100);
@@ -118,7 +124,10 @@ fn bodies_have_the_framing_of_their_request() {
         assert_eq!(reply.header("transfer-encoding"), Some("chunked"));
         assert_eq!(reply.body.len(), 40);
         let reply = client.get("/stream-known?4");
-        assert_eq!((reply.header("content-length"), reply.body.len()), (Some("40"), 40));
+        assert_eq!(
+            (reply.header("content-length"), reply.body.len()),
+            (Some("40"), 40)
+        );
         // HEAD has the head and nothing more, whatever the body would be.
         for target in ["/echo", "/stream?4", "/stream-known?4", "/big?100000"] {
             client.send(format!("HEAD {target} HTTP/1.1\r\nHost: a\r\n\r\n"));
@@ -156,7 +165,10 @@ fn a_broken_body_never_looks_whole() {
             let rest = client.rest();
             match head.header("content-length") {
                 Some(length) => assert!(rest.len() < length.parse().unwrap(), "{target}"),
-                None => assert!(!rest.ends_with(b"0\r\n\r\n") && rest.ends_with(b"c\r\n"), "{target}"),
+                None => assert!(
+                    !rest.ends_with(b"0\r\n\r\n") && rest.ends_with(b"c\r\n"),
+                    "{target}"
+                ),
             }
         }
         server.events.wait("stream dropped", 3);
@@ -227,7 +239,10 @@ fn heads_are_bounded_in_bytes_and_fields() {
         client.send(format!("GET /echo HTTP/1.1\r\nHost: a\r\nX: {fits}\r\n\r\n"));
         assert_eq!(client.reply().status, 200);
         for head in [
-            format!("GET /echo HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(40_000)),
+            format!(
+                "GET /echo HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n",
+                "x".repeat(40_000)
+            ),
             format!("GET /echo HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: y\r\n".repeat(100)),
         ] {
             let mut client = server.client();
@@ -252,11 +267,16 @@ fn a_body_beyond_its_cap_is_refused_and_small_ones_leave_the_connection_usable()
         // Too much to read past: the answer arrives whole although the client is still sending.
         for length in [BODY_MAX + 1, 3_000_000] {
             let mut client = server.client();
-            client.send(format!("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n"));
+            client.send(format!(
+                "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n"
+            ));
             let mut sending = client.io.try_clone().unwrap();
             let sender = std::thread::spawn(move || drop(sending.write_all(&vec![b'x'; length])));
             let reply = client.reply();
-            assert_eq!((reply.status, reply.closes(), &reply.body[..]), (413, true, &b"too large"[..]));
+            assert_eq!(
+                (reply.status, reply.closes(), &reply.body[..]),
+                (413, true, &b"too large"[..])
+            );
             drop(client);
             sender.join().unwrap();
         }
@@ -279,7 +299,10 @@ fn slow_heads_and_bodies_are_ended() {
         let mut client = server.client();
         let mut drip = client.io.try_clone().unwrap();
         let dripping = std::thread::spawn(move || {
-            for byte in b"GET /echo HTTP/1.1\r\nHost: a\r\nX-Long: ".iter().chain([b'x'; 1000].iter()) {
+            for byte in b"GET /echo HTTP/1.1\r\nHost: a\r\nX-Long: "
+                .iter()
+                .chain([b'x'; 1000].iter())
+            {
                 if drip.write_all(&[*byte]).is_err() {
                     return;
                 }
@@ -287,14 +310,20 @@ fn slow_heads_and_bodies_are_ended() {
             }
         });
         let reply = client.reply();
-        assert_eq!((reply.status, reply.closes(), &reply.body[..]), (408, true, &b"slow"[..]));
+        assert_eq!(
+            (reply.status, reply.closes(), &reply.body[..]),
+            (408, true, &b"slow"[..])
+        );
         drop(client);
         dripping.join().unwrap();
 
         let mut client = server.client();
         client.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhello");
         let reply = client.reply();
-        assert_eq!((reply.status, reply.closes(), &reply.body[..]), (408, true, &b"slow body"[..]));
+        assert_eq!(
+            (reply.status, reply.closes(), &reply.body[..]),
+            (408, true, &b"slow body"[..])
+        );
         assert!(client.is_closed());
 
         // Who says nothing at all hears nothing.
@@ -352,7 +381,10 @@ fn while_watching_no_more_than_a_bound_is_read() {
         let mut client = server.client();
         client.send("GET /hang HTTP/1.1\r\nHost: a\r\n\r\n");
         server.events.wait("hang", 1);
-        client.io.set_write_timeout(Some(std::time::Duration::from_millis(300))).unwrap();
+        client
+            .io
+            .set_write_timeout(Some(std::time::Duration::from_millis(300)))
+            .unwrap();
         let mut sent = 0;
         while let Ok(n) = client.io.write(&[b'x'; 100_000]) {
             sent += n;
@@ -370,7 +402,10 @@ fn a_client_that_does_not_read_stops_the_pulling() {
         client.send("GET /stream-large?10000 HTTP/1.1\r\nHost: a\r\n\r\n");
         server.events.wait("stream dropped", 1);
         let pulled = server.events.count("pull");
-        assert!(pulled < 1_000, "{pulled} chunks pulled for a client that reads nothing");
+        assert!(
+            pulled < 1_000,
+            "{pulled} chunks pulled for a client that reads nothing"
+        );
         assert!(!client.rest().ends_with(b"0\r\n\r\n"));
     }
 }

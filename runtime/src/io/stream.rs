@@ -79,7 +79,12 @@ impl Stream {
     }
 
     fn new(socket: Socket) -> Self {
-        Self { socket, tls: None, canceller: None, accepted: 0 }
+        Self {
+            socket,
+            tls: None,
+            canceller: None,
+            accepted: 0,
+        }
     }
 
     pub(super) fn with_tls(mut self, tls: Tls) -> Self {
@@ -332,7 +337,9 @@ impl Stream {
             let taken = tls.put_plain(&rest[..rest.len().min(PLAIN_CHUNK)])?;
             rest = &rest[taken..];
             tls.take_cipher(&mut cipher)?;
-            self.socket.write_all(cipher.split().freeze(), stall, &mut self.accepted).await?;
+            self.socket
+                .write_all(cipher.split().freeze(), stall, &mut self.accepted)
+                .await?;
         }
         Ok(())
     }

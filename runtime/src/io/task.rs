@@ -79,8 +79,8 @@ pub async fn timeout_at<F: Future>(at: Instant, future: F) -> Result<F::Output, 
 /// Whichever of two pinned futures is done first; the first named wins a tie. Neither is dropped.
 pub async fn first<A, B>(mut a: Pin<&mut A>, mut b: Pin<&mut B>) -> Result<A::Output, B::Output>
 where
-    A: Future,
-    B: Future,
+    A: Future + ?Sized,
+    B: Future + ?Sized,
 {
     std::future::poll_fn(|cx| {
         if let Poll::Ready(output) = a.as_mut().poll(cx) {

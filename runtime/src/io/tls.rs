@@ -88,7 +88,11 @@ pub(super) enum Plain {
 
 impl Tls {
     fn new(connection: Connection) -> Self {
-        Self { connection, early: BytesMut::new(), peer_closed: false }
+        Self {
+            connection,
+            early: BytesMut::new(),
+            peer_closed: false,
+        }
     }
 
     fn is_handshaking(&self) -> bool {

@@ -75,7 +75,10 @@ impl Service for Scripted {
         self.events.note(if peer.tls { "admit tls" } else { "admit" });
         match head.path() {
             b"/refuse" => Err(text(403, "refused")),
-            _ => Ok(Admitted { body_bytes_max: BODY_MAX, call: head }),
+            _ => Ok(Admitted {
+                body_bytes_max: BODY_MAX,
+                call: head,
+            }),
         }
     }
 
@@ -94,7 +97,10 @@ impl Service for Scripted {
                 Err(BodyFault::Malformed) => return text(400, "malformed body"),
             };
             let query = head.target.iter().position(|b| *b == b'?').map_or(0, |at| {
-                std::str::from_utf8(&head.target[at + 1..]).unwrap().parse::<usize>().unwrap()
+                std::str::from_utf8(&head.target[at + 1..])
+                    .unwrap()
+                    .parse::<usize>()
+                    .unwrap()
             });
             match head.path() {
                 b"/echo" => {
@@ -102,15 +108,27 @@ impl Service for Scripted {
                     headers.push("x-method", head.method.token());
                     headers.push("x-authority", head.authority.clone());
                     headers.push("x-fields", head.headers.len().to_string());
-                    Response { status: 200, headers, body: Body::Full(body) }
+                    Response {
+                        status: 200,
+                        headers,
+                        body: Body::Full(body),
+                    }
                 }
                 b"/big" => full(200, vec![b'b'; query]),
-                b"/empty" => Response { status: 202, headers: Headers::default(), body: Body::Empty },
+                b"/empty" => Response {
+                    status: 202,
+                    headers: Headers::default(),
+                    body: Body::Empty,
+                },
                 b"/status" => text(u16::try_from(query).unwrap(), "words"),
                 b"/bad-field" => {
                     let mut headers = Headers::default();
                     headers.push("x-bad", "a\r\nset-cookie: stolen");
-                    Response { status: 200, headers, body: Body::Empty }
+                    Response {
+                        status: 200,
+                        headers,
+                        body: Body::Empty,
+                    }
                 }
                 b"/panic" => panic!("asked to panic"),
                 b"/hang" => {
@@ -151,13 +169,26 @@ pub fn text(status: u16, text: &'static str) -> Response {
 }
 
 fn full(status: u16, body: Vec<u8>) -> Response {
-    Response { status, headers: Headers::default(), body: Body::Full(body.into()) }
+    Response {
+        status,
+        headers: Headers::default(),
+        body: Body::Full(body.into()),
+    }
 }
 
 fn stream(events: Events, play: Play, length: Option<u64>) -> Response {
     let note = NoteDrop(events.clone(), "stream dropped");
-    let source = Box::new(Player { events, play, given: 0, _note: note });
-    Response { status: 200, headers: Headers::default(), body: Body::Stream(BodyStream { length, source }) }
+    let source = Box::new(Player {
+        events,
+        play,
+        given: 0,
+        _note: note,
+    });
+    Response {
+        status: 200,
+        headers: Headers::default(),
+        body: Body::Stream(BodyStream { length, source }),
+    }
 }
 
 enum Play {
@@ -226,18 +257,32 @@ impl Server {
         tls: Option<Arc<ServerTls>>,
         tweak: impl FnOnce(&mut DownstreamLimits),
     ) -> Self {
-        let mut limits = DownstreamLimits { watch_after_ms: 5, ..DownstreamLimits::default() };
+        let mut limits = DownstreamLimits {
+            watch_after_ms: 5,
+            ..DownstreamLimits::default()
+        };
         tweak(&mut limits);
-        let settings = Settings { workers, driver, pin: false, limits };
+        let settings = Settings {
+            workers,
+            driver,
+            pin: false,
+            limits,
+        };
         let events = Events::default();
         let inside = events.clone();
         let addr = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0);
         let workers = Workers::start(settings, vec![Listener { addr, tls }], move |_| {
-            Rc::new(Scripted { events: inside.clone() })
+            Rc::new(Scripted {
+                events: inside.clone(),
+            })
         })
         .unwrap();
         let addr = workers.local_addr().unwrap();
-        Self { workers: Some(workers), events, addr }
+        Self {
+            workers: Some(workers),
+            events,
+            addr,
+        }
     }
 
     pub fn handle(&self) -> ringway_runtime::worker::Handle {
@@ -257,7 +302,11 @@ impl Server {
     pub fn until(&self, what: &str, number: impl Fn(&ringway_runtime::worker::Vitals) -> u64, n: u64) {
         let end = Instant::now() + PATIENCE;
         while self.sum(&number) != n {
-            assert!(Instant::now() < end, "{what} is {} and not {n}", self.sum(&number));
+            assert!(
+                Instant::now() < end,
+                "{what} is {} and not {n}",
+                self.sum(&number)
+            );
             std::thread::sleep(Duration::from_millis(1));
         }
     }
@@ -287,7 +336,10 @@ pub struct Reply {
 
 impl Reply {
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
+        self.headers
+            .iter()
+            .find(|(n, _)| n == name)
+            .map(|(_, v)| v.as_str())
     }
 
     pub fn closes(&self) -> bool {
@@ -321,7 +373,10 @@ impl<T: Read + Write> Client<T> {
     }
 
     pub fn post(&mut self, target: &str, body: &[u8]) -> Reply {
-        self.send(format!("POST {target} HTTP/1.1\r\nHost: here\r\nContent-Length: {}\r\n\r\n", body.len()));
+        self.send(format!(
+            "POST {target} HTTP/1.1\r\nHost: here\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        ));
         self.send(body);
         self.reply()
     }
@@ -335,7 +390,11 @@ impl<T: Read + Write> Client<T> {
 
     fn take(&mut self, n: usize) -> Vec<u8> {
         while self.buf.len() < n {
-            assert!(self.fill() > 0, "closed before {n} bytes: {:?}", String::from_utf8_lossy(&self.buf));
+            assert!(
+                self.fill() > 0,
+                "closed before {n} bytes: {:?}",
+                String::from_utf8_lossy(&self.buf)
+            );
         }
         self.buf.drain(..n).collect()
     }
@@ -347,7 +406,11 @@ impl<T: Read + Write> Client<T> {
                 self.take(2);
                 return line;
             }
-            assert!(self.fill() > 0, "closed in a line: {:?}", String::from_utf8_lossy(&self.buf));
+            assert!(
+                self.fill() > 0,
+                "closed in a line: {:?}",
+                String::from_utf8_lossy(&self.buf)
+            );
         }
     }
 
@@ -359,7 +422,11 @@ impl<T: Read + Write> Client<T> {
         loop {
             let line = self.line();
             if line.is_empty() {
-                return Reply { status, headers, body: Vec::new() };
+                return Reply {
+                    status,
+                    headers,
+                    body: Vec::new(),
+                };
             }
             let (name, value) = line.split_once(": ").unwrap();
             headers.push((name.to_owned(), value.to_owned()));
@@ -405,4 +472,3 @@ impl<T: Read + Write> Client<T> {
         self.buf.is_empty() && self.io.read(&mut [0; 1]).is_ok_and(|n| n == 0)
     }
 }
-

@@ -1,0 +1,252 @@
+//! HTTP/1.1 toward the client (RFC 9112): one request after the other on one connection.
+//!
+//! The loop below is the connection's life: a head, the service's judgement of it, the body, the answer, and
+//! what becomes of the connection. Pipelined requests wait in the buffer until the answer before theirs is
+//! written, so answers keep their order. `incoming` reads bodies, `outgoing` writes answers.
+//!
+//! While a call is under way the client is watched: if it closes, the call's future is dropped, which is how the
+//! service and everything behind it learn of it. A client that shuts down its writing side counts as gone, as
+//! with most servers; one that gets its answer within `watch_after_ms` never notices.
+
+mod incoming;
+mod outgoing;
+
+use super::{Hall, linger, millis, wait};
+use crate::{
+    http::{Admitted, Head, HeadFault, Peer, Response, Service},
+    io::{self, Stream},
+    worker::signal::Watch,
+};
+use bytes::BytesMut;
+use incoming::Unread;
+use outgoing::Shape;
+use ringway_core::limits::REQUEST_READ_BYTES;
+use ringway_proto::{
+    http::Method,
+    http1::{self, HeadError, HeadLimits, RequestHead},
+};
+use std::{
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    rc::Rc,
+    time::Instant,
+};
+
+/// A read is not begun with less room than this: it would take many to fill a head.
+const READ_ROOM_MIN: usize = 1024;
+
+/// Serves a connection whose first bytes are in `buf` (none under TLS) to its end.
+pub(super) async fn serve<S: Service>(hall: &Rc<Hall<S>>, stream: Stream, buf: BytesMut, peer: Peer) {
+    let watch = hall.watch();
+    let mut connection = Connection {
+        hall,
+        stream,
+        buf,
+        peer,
+        watch,
+        gone: false,
+    };
+    let within = millis(hall.limits.linger_timeout_ms);
+    loop {
+        let after = match connection.next_head().await {
+            Next::End => return,
+            // Boxed: a call's states are large, and most connections have none under way.
+            Next::Head(head) => Box::pin(connection.exchange(head)).await,
+            Next::Fault(fault) => {
+                let response = hall.service.malformed(fault, peer);
+                Box::pin(connection.last_words(response)).await
+            }
+        };
+        match after {
+            After::Next => {}
+            After::Done => {
+                let _ = io::timeout(within, connection.stream.shutdown()).await;
+                return;
+            }
+            After::Linger => return linger(connection.stream, within).await,
+            After::Cut => return,
+        }
+    }
+}
+
+/// A connection between and during requests.
+struct Connection<'h, S> {
+    hall: &'h Rc<Hall<S>>,
+    stream: Stream,
+    /// Read and not yet used: the rest of a body, the next request.
+    buf: BytesMut,
+    peer: Peer,
+    watch: Watch,
+    /// The client closed its side.
+    gone: bool,
+}
+
+enum Next {
+    Head(RequestHead),
+    Fault(HeadFault),
+    End,
+}
+
+/// What becomes of the connection after an answer.
+enum After {
+    /// The next request.
+    Next,
+    /// Closed in order: nothing more can come.
+    Done,
+    /// Closed by us while the client may still be sending.
+    Linger,
+    /// Dropped as it is, so that the client can tell an unfinished answer.
+    Cut,
+}
+
+impl<S: Service> Connection<'_, S> {
+    /// Waits for a request and reads its head, within its time from the first byte.
+    async fn next_head(&mut self) -> Next {
+        let limits = &self.hall.limits;
+        let bounds = HeadLimits {
+            head_bytes_max: limits.head_bytes_max,
+            fields_max: limits.header_fields_max,
+        };
+        let mut deadline = None;
+        loop {
+            if !self.buf.is_empty() {
+                match http1::parse_request(&mut self.buf, bounds) {
+                    Ok(Some(head)) => return Next::Head(head),
+                    Ok(None) => {}
+                    Err(HeadError::TooLarge) => return Next::Fault(HeadFault::TooLarge),
+                    Err(HeadError::Malformed(why)) => {
+                        tracing::debug!("malformed request from {}: {why}", self.peer.remote);
+                        return Next::Fault(HeadFault::Malformed);
+                    }
+                }
+            }
+            if self.buf.is_empty() {
+                let (idle, grace) = (millis(limits.idle_timeout_ms), millis(limits.linger_timeout_ms));
+                match wait::next_bytes(&mut self.stream, &self.watch, idle, grace).await {
+                    Some(buf) => self.buf = buf,
+                    None => return Next::End,
+                }
+                deadline = None;
+                continue;
+            }
+            let deadline = *deadline.get_or_insert_with(|| Instant::now() + millis(limits.header_timeout_ms));
+            match self.read_by(deadline).await {
+                Read::Some => {}
+                Read::Late => return Next::Fault(HeadFault::Slow),
+                Read::End => return Next::End,
+            }
+        }
+    }
+
+    /// One request, from its head to the end of its answer.
+    async fn exchange(&mut self, head: RequestHead) -> After {
+        self.hall.vitals.requests.add_one();
+        let shape = Shape {
+            to_head: head.method == Method::Head,
+            version_minor: head.version_minor,
+        };
+        let (framing, keep_alive, expects) = (head.framing, head.keep_alive, head.expect_continue);
+        let RequestHead {
+            method,
+            target,
+            authority,
+            headers,
+            ..
+        } = head;
+        let service = &self.hall.service;
+        let (response, unread) = match service.admit(
+            Head {
+                method,
+                target,
+                authority,
+                headers,
+            },
+            self.peer,
+        ) {
+            Err(refusal) => (refusal, self.unread(framing, expects)),
+            Ok(Admitted { body_bytes_max, call }) => {
+                let (body, unread) = self.read_body(framing, body_bytes_max, expects).await;
+                let answer = pin!(service.respond(call, body));
+                match self.attended(answer).await {
+                    Some(response) => (response, unread),
+                    None => return self.abandoned(),
+                }
+            }
+        };
+        let again = keep_alive && !self.gone && !self.hall.draining() && self.can_discard(&unread);
+        match self.write(response, shape, again).await {
+            Err(_) => After::Cut,
+            Ok(false) if self.gone || (!keep_alive && matches!(unread, Unread::Nothing)) => After::Done,
+            Ok(false) => After::Linger,
+            Ok(true) => self.discard(unread).await,
+        }
+    }
+
+    /// The answer to something that was no request; nothing can follow it.
+    async fn last_words(&mut self, response: Response) -> After {
+        let shape = Shape {
+            to_head: false,
+            version_minor: 1,
+        };
+        match self.write(response, shape, false).await {
+            Err(_) => After::Cut,
+            Ok(_) => After::Linger,
+        }
+    }
+
+    /// Waits for `work` while the client is there; `None` once it is gone. The first moments are not watched,
+    /// since most calls are done by then. What the client sends meanwhile is kept for the next request, up to a
+    /// bound; beyond it we stop looking (and reading), and a lost client shows when we write.
+    async fn attended<F: Future + ?Sized>(&mut self, mut work: Pin<&mut F>) -> Option<F::Output> {
+        let limits = &self.hall.limits;
+        let delay = pin!(io::sleep(millis(limits.watch_after_ms)));
+        if let Ok(output) = io::first(work.as_mut(), delay).await {
+            return Some(output);
+        }
+        while self.buf.len() < limits.watch_bytes_max {
+            let buf = std::mem::take(&mut self.buf);
+            let stop = pin!(poll_fn(|cx| work.as_mut().poll(cx)));
+            let read = self.stream.read_append_until(buf, stop).await;
+            self.buf = read.buf;
+            self.gone = matches!(read.result, Some(Ok(0) | Err(_)));
+            match read.stopped {
+                Some(output) => return Some(output),
+                None if self.gone => return None,
+                None => {}
+            }
+        }
+        Some(work.await)
+    }
+
+    fn abandoned(&self) -> After {
+        self.hall.vitals.requests_abandoned.add_one();
+        After::Cut
+    }
+
+    /// One read into the buffer. After `Late` the stream is only good for a last answer.
+    async fn read_by(&mut self, deadline: Instant) -> Read {
+        let mut buf = std::mem::take(&mut self.buf);
+        if buf.capacity() - buf.len() < READ_ROOM_MIN {
+            buf.reserve(REQUEST_READ_BYTES);
+        }
+        match io::timeout_at(deadline, self.stream.read_append(buf)).await {
+            Err(io::Elapsed) => Read::Late,
+            Ok((result, buf)) => {
+                self.buf = buf;
+                match result {
+                    Ok(0) | Err(_) => {
+                        self.gone = true;
+                        Read::End
+                    }
+                    Ok(_) => Read::Some,
+                }
+            }
+        }
+    }
+}
+
+enum Read {
+    Some,
+    Late,
+    End,
+}
