@@ -199,3 +199,112 @@ fn join(config: &mut Config, records: &[Record], store: &str, findings: &mut Fin
         config.keys.push(key);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Written;
+
+    fn load(file: &str, store: &str) -> Outcome {
+        let world = Written {
+            files: [
+                (PathBuf::from("/etc/ringway.yaml"), file.as_bytes().to_vec()),
+                (PathBuf::from("/state/keys.json"), store.as_bytes().to_vec()),
+            ]
+            .into(),
+            ..Written::default()
+        };
+        Loader::new("/etc/ringway.yaml").with_keys("/state/keys.json").with_surroundings(Arc::new(world)).load()
+    }
+
+    fn store(records: &str) -> String {
+        format!("{{\"format\": 1, \"keys\": [{records}]}}")
+    }
+
+    fn record(id: &str, digit: char, rest: &str) -> String {
+        let hash = digit.to_string().repeat(64);
+        format!(
+            "{{\"id\": \"{id}\", \"hash\": \"sha256:{hash}\", \"name\": \"n\", \"tenant\": \"t\", \
+             \"roles\": [\"r\", \"gone\"], \"created_at\": 1{rest}}}"
+        )
+    }
+
+    fn file() -> String {
+        let hash = "1".repeat(64);
+        format!(
+            "servers: {{ a: {{ command: x }} }}\nroles: {{ r: {{ allow: [a__x] }} }}\n\
+             keys: [{{ id: one, hash: \"sha256:{hash}\", roles: [r] }}]\n"
+        )
+    }
+
+    fn ids(outcome: &Outcome) -> Vec<&str> {
+        outcome.config.as_ref().unwrap().keys.iter().map(|key| key.id.as_str()).collect()
+    }
+
+    #[test]
+    fn keys_of_the_store_join_and_unknown_roles_grant_nothing() {
+        let outcome = load(&file(), &store(&record("two", '2', "")));
+        assert_eq!(ids(&outcome), ["one", "two"]);
+        assert_eq!(outcome.config.as_ref().unwrap().keys[1].roles, ["r"]);
+        assert_eq!(outcome.findings.list[0].code, Code::UnknownRole);
+    }
+
+    #[test]
+    fn the_same_id_or_hash_in_both_is_a_finding_and_the_file_wins() {
+        for twin in [record("one", '2', ""), record("two", '1', "")] {
+            let outcome = load(&file(), &store(&twin));
+            assert_eq!(ids(&outcome), ["one"]);
+            assert_eq!(outcome.findings.list[0].code, Code::DuplicateId);
+        }
+    }
+
+    #[test]
+    fn what_the_store_revoked_is_refused_although_the_file_has_it() {
+        let outcome = load(&file(), &store(&record("other", '1', ", \"revoked_at\": 5")));
+        assert!(ids(&outcome).is_empty());
+        assert_eq!(outcome.findings.list[0].code, Code::DuplicateId);
+        assert_eq!(outcome.findings.list[1].code, Code::NobodyMayCall);
+    }
+
+    #[test]
+    fn a_damaged_store_refuses_everything() {
+        let outcome = load(&file(), "{");
+        assert!(outcome.config.is_none());
+        assert_eq!(outcome.findings.list[0].code, Code::UnreadableFile);
+        assert_eq!(outcome.findings.list[0].file, "/state/keys.json");
+    }
+
+    #[test]
+    fn a_missing_file_says_so() {
+        let outcome = Loader::new("/nope.yaml").with_surroundings(Arc::new(Written::default())).load();
+        assert_eq!(outcome.findings.list[0].message, "cannot read the configuration: it does not exist");
+    }
+
+    #[test]
+    fn a_changed_setting_needs_a_restart_and_says_where_it_stands() {
+        let before = load(&file(), &store("")).config.unwrap();
+        let after = load(&format!("{}drain: 5s\n", file()), &store("")).config.unwrap();
+        let findings = after.needing_restart(&before.settings);
+        assert_eq!(findings.list.len(), 1);
+        assert_eq!((findings.list[0].code, findings.list[0].line), (Code::NeedsRestart, 4));
+        assert_eq!(findings.list[0].path, "drain");
+        assert!(after.needing_restart(&after.settings).is_empty());
+    }
+
+    #[test]
+    fn the_document_has_bridges_references_and_no_disabled_server() {
+        let file = "servers:\n  b: { command: x }\n  a: { url: \"https://x/mcp\", headers: { K: \"${HOME:-d}-${K}\" } }\n  \
+                    c: { sse: \"https://y/sse\" }\n  d: { command: z, disabled: true }\n";
+        let world = Written {
+            variables: [("K".to_owned(), "secret".to_owned())].into(),
+            files: [(PathBuf::from("/e"), file.as_bytes().to_vec())].into(),
+            now: 0,
+        };
+        let config = Loader::new("/e").with_surroundings(Arc::new(world)).load().config.unwrap();
+        let document = config.document(7, |name| (name != "c").then(|| format!("unix:/run/{name}.sock")));
+        let servers: Vec<_> = document.servers.iter().map(|server| (&*server.name, &*server.url)).collect();
+        assert_eq!(servers, [("b", "unix:/run/b.sock"), ("a", "https://x/mcp")]);
+        assert_eq!(document.servers[1].headers["k"], "d-${K}", "the secret is not in the document");
+        assert_eq!(config.bridged().map(|server| &*server.name).collect::<Vec<_>>(), ["b", "c"]);
+    }
+}

@@ -138,6 +138,32 @@ pub(crate) fn parse(text: &str) -> Result<Option<Rc<Node>>, super::node::Malform
     }
 }
 
+/// The text as JSON sees it, for validating against [`super::schema`]. Scalars are typed as YAML types them;
+/// duplicate keys and keys that are no text are not looked at.
+pub fn to_json(text: &str) -> Option<serde_json::Value> {
+    fn value(node: &Node) -> serde_json::Value {
+        match &node.value {
+            Value::List(items) => items.iter().map(|item| value(item)).collect(),
+            Value::Map(entries) => entries
+                .iter()
+                .filter_map(|entry| Some((entry.key.text()?.to_owned(), value(&entry.value))))
+                .collect::<serde_json::Map<_, _>>()
+                .into(),
+            Value::Scalar(scalar) => match scalar.kind {
+                super::node::Kind::Null => serde_json::Value::Null,
+                super::node::Kind::Boolean(truth) => truth.into(),
+                super::node::Kind::Text => scalar.text.as_str().into(),
+                super::node::Kind::Number => match (scalar.text.parse::<u64>(), scalar.text.parse::<f64>()) {
+                    (Ok(whole), _) => whole.into(),
+                    (_, Ok(number)) => number.into(),
+                    _ => scalar.text.as_str().into(),
+                },
+            },
+        }
+    }
+    parse(text).ok().flatten().map(|root| value(&root))
+}
+
 /// The kinds of file that are read as a configuration.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Kind {

@@ -16,7 +16,7 @@
 //! ```
 //! The last line is what makes `ringway keys revoke` act at once even while somebody edits the file.
 
-use super::{finding::Findings, load::Loader, model::Config};
+use super::{finding::Findings, load::Loader, model::Config, read::Outcome};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use ring::digest::{Context, SHA256};
 use std::{
@@ -40,6 +40,9 @@ const QUIET_WAIT_MAX: Duration = Duration::from_secs(1);
 const POLL: Duration = Duration::from_secs(15);
 /// Largest file that counts toward the digest; what is larger is refused on reading.
 const DIGEST_BYTES_MAX: usize = 16 << 20;
+
+/// Readings until the set of files that are referred to must be stable: normally two.
+const READ_ROUNDS_MAX: usize = 4;
 
 /// Something changed.
 #[derive(Debug)]
@@ -70,16 +73,18 @@ impl Drop for Watch {
     }
 }
 
-/// Watches from now on, on the current tokio runtime. `loaded` is the configuration that is running, so that a
-/// change of the key store alone can be joined with it; the state of the files at this moment counts as known.
-pub fn watch(loader: Loader) -> Watch {
+/// Reads the files and watches them from then on, on the current tokio runtime. What was read is returned; every
+/// change after it is reported, also one between reading and watching.
+pub fn watch(loader: Loader) -> (Outcome, Watch) {
     let (report, changes) = mpsc::channel(CHANGES_WAITING_MAX);
     let (wake, events) = mpsc::channel(1);
-    // Before the task is spawned, so that no change after this call is missed.
-    let mut watcher = Watching::new(loader, wake);
-    watcher.look();
-    let task = tokio::spawn(watcher.run(events, report));
-    Watch { changes, task }
+    let mut watching = Watching::new(loader, wake);
+    let mut outcome = watching.read();
+    if let Some(config) = outcome.config.take() {
+        outcome.config = watching.loader.join_keys(config, &mut outcome.findings);
+    }
+    let task = tokio::spawn(watching.run(events, report));
+    (outcome, Watch { changes, task })
 }
 
 struct Watching {
@@ -150,39 +155,52 @@ impl Watching {
 
     /// Looks at the files; what changed since the last look.
     fn look(&mut self) -> Vec<Change> {
-        let first = self.directories.is_empty();
-        // Directories first: what changes after this line gives an event.
+        // A link among the directories may lead elsewhere by now.
         self.watch_directories();
-        let now = self.digests();
-        if !first && now == self.seen {
+        let before = self.digests();
+        if before == self.seen {
             return Vec::new();
         }
-        let keys_changed = now.keys != self.seen.keys;
-        let mut outcome = self.loader.read();
-        self.referred = std::mem::take(&mut outcome.files);
-        self.watch_directories();
-        // The set of files may be another now, so the digest is of what was just read about.
-        self.seen = self.digests();
+        let keys_changed = before.keys != self.seen.keys;
+        let outcome = self.read();
         let mut findings = outcome.findings;
-        match outcome.config {
-            Some(config) => {
-                self.last_good = Some(config.clone());
-                vec![match self.loader.join_keys(config, &mut findings) {
-                    Some(config) => Change::Loaded(Box::new(config), findings),
-                    None => Change::Rejected(findings),
-                }]
-            }
-            None => {
-                let mut changes = vec![Change::Rejected(findings)];
-                if let Some(config) = self.last_good.clone().filter(|_| keys_changed) {
-                    let mut findings = Findings::default();
-                    if let Some(config) = self.loader.join_keys(config, &mut findings) {
-                        changes.push(Change::Loaded(Box::new(config), findings));
-                    }
-                }
-                changes
+        if let Some(config) = outcome.config {
+            return vec![match self.loader.join_keys(config, &mut findings) {
+                Some(config) => Change::Loaded(Box::new(config), findings),
+                None => Change::Rejected(findings),
+            }];
+        }
+        let mut changes = vec![Change::Rejected(findings)];
+        if let Some(config) = self.last_good.clone().filter(|_| keys_changed) {
+            let mut findings = Findings::default();
+            if let Some(config) = self.loader.join_keys(config, &mut findings) {
+                changes.push(Change::Loaded(Box::new(config), findings));
             }
         }
+        changes
+    }
+
+    /// Reads the file. Order matters: first the directories are watched, then the digests are taken, then the
+    /// contents are read. What changes in between is therefore seen as a change later, never overlooked. Reading
+    /// can tell of other files than those that were watched, and then it is done once more.
+    fn read(&mut self) -> Outcome {
+        for _ in 0..READ_ROUNDS_MAX {
+            self.watch_directories();
+            let before = self.digests();
+            let mut outcome = self.loader.read();
+            let same = outcome.files == self.referred;
+            self.referred = std::mem::take(&mut outcome.files);
+            if same {
+                self.seen = before;
+                if let Some(config) = &outcome.config {
+                    self.last_good = Some(config.clone());
+                }
+                return outcome;
+            }
+        }
+        // The set of files changes with every reading; the next look compares with nothing and reads again.
+        self.seen = Digests::default();
+        self.loader.read()
     }
 
     /// The directories of all files, and of what symbolic links among them lead to.
@@ -258,5 +276,128 @@ async fn wait_for_quiet(events: &mut mpsc::Receiver<()>) {
             }
             () = sleep_until(quiet) => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        config::{Code, Loader},
+        keys::{NewKey, Store},
+        state::State,
+    };
+    use std::{fs, os::unix::fs::symlink};
+
+    /// Longer than any machine takes; a change that does not come fails the test instead of hanging it.
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    fn with_servers(names: &[&str]) -> String {
+        let servers: String = names.iter().map(|name| format!("  {name}: {{ command: x }}\n")).collect();
+        format!("servers:\n{servers}roles: {{ r: {{ allow: [\"*\"] }} }}\nanonymous: {{ roles: [r] }}\n")
+    }
+
+    async fn next(watch: &mut Watch) -> Change {
+        tokio::time::timeout(PATIENCE, watch.next()).await.expect("a change within the minute").unwrap()
+    }
+
+    async fn loaded(watch: &mut Watch) -> Config {
+        match next(watch).await {
+            Change::Loaded(config, _) => *config,
+            Change::Rejected(findings) => panic!("{}", findings.render_human(false)),
+        }
+    }
+
+    fn names(config: &Config) -> Vec<&str> {
+        config.servers.iter().map(|server| server.name.as_str()).collect()
+    }
+
+    #[tokio::test]
+    async fn a_file_renamed_over_is_noticed_and_an_equal_one_is_not() {
+        let scratch = tempfile::tempdir().unwrap();
+        let file = scratch.path().join("ringway.yaml");
+        fs::write(&file, with_servers(&["a"])).unwrap();
+        let (_, mut watch) = watch(Loader::new(&file));
+        // The same content again: an event, but no change.
+        fs::write(&file, with_servers(&["a"])).unwrap();
+        let beside = scratch.path().join(".ringway.yaml.swp");
+        fs::write(&beside, with_servers(&["a", "b"])).unwrap();
+        fs::rename(&beside, &file).unwrap();
+        assert_eq!(names(&loaded(&mut watch).await), ["a", "b"]);
+        // The watch is still on the directory, not on the file that was replaced.
+        fs::write(&file, with_servers(&["c"])).unwrap();
+        assert_eq!(names(&loaded(&mut watch).await), ["c"]);
+    }
+
+    #[tokio::test]
+    async fn a_bad_file_is_rejected_and_a_good_one_is_taken_again() {
+        let scratch = tempfile::tempdir().unwrap();
+        let file = scratch.path().join("ringway.yaml");
+        fs::write(&file, with_servers(&["a"])).unwrap();
+        let (_, mut watch) = watch(Loader::new(&file));
+        fs::write(&file, "servers: 1\n").unwrap();
+        let Change::Rejected(findings) = next(&mut watch).await else { panic!("it is bad") };
+        assert_eq!(findings.list[0].code, Code::WrongType);
+        fs::remove_file(&file).unwrap();
+        let Change::Rejected(findings) = next(&mut watch).await else { panic!("it is gone") };
+        assert_eq!(findings.list[0].code, Code::UnreadableFile);
+        fs::write(&file, with_servers(&["b"])).unwrap();
+        assert_eq!(names(&loaded(&mut watch).await), ["b"]);
+    }
+
+    #[tokio::test]
+    async fn kubernetes_swaps_a_link_beside_the_file() {
+        let scratch = tempfile::tempdir().unwrap();
+        let root = scratch.path();
+        for (version, server) in [("..1", "a"), ("..2", "b")] {
+            fs::create_dir(root.join(version)).unwrap();
+            fs::write(root.join(version).join("ringway.yaml"), with_servers(&[server])).unwrap();
+        }
+        symlink("..1", root.join("..data")).unwrap();
+        symlink("..data/ringway.yaml", root.join("ringway.yaml")).unwrap();
+        let (_, mut watch) = watch(Loader::new(root.join("ringway.yaml")));
+        symlink("..2", root.join("..data_tmp")).unwrap();
+        fs::rename(root.join("..data_tmp"), root.join("..data")).unwrap();
+        assert_eq!(names(&loaded(&mut watch).await), ["b"]);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_referred_to_is_watched_where_it_lies() {
+        let scratch = tempfile::tempdir().unwrap();
+        let elsewhere = tempfile::tempdir().unwrap();
+        let secret = elsewhere.path().join("token");
+        fs::write(&secret, "one").unwrap();
+        let file = scratch.path().join("ringway.yaml");
+        let server = format!("{{ command: x, env: {{ T: \"${{file:{}}}\" }} }}", secret.display());
+        fs::write(&file, format!("servers: {{ a: {server} }}\n")).unwrap();
+        let (_, mut watch) = watch(Loader::new(&file));
+        fs::write(&secret, "two").unwrap();
+        let config = loaded(&mut watch).await;
+        let crate::config::ServerKind::Local(local) = &config.servers[0].kind else { panic!("it is local") };
+        assert_eq!(local.env[0].1.expose(), "two");
+    }
+
+    #[tokio::test]
+    async fn a_revocation_acts_even_while_the_file_is_bad() {
+        let scratch = tempfile::tempdir().unwrap();
+        let state = State::open(scratch.path().join("state")).unwrap();
+        let store = Store::of(&state);
+        let new = NewKey { name: "ci".to_owned(), roles: vec!["r".to_owned()], ..NewKey::default() };
+        let file = scratch.path().join("ringway.yaml");
+        fs::write(&file, with_servers(&["a"])).unwrap();
+        let (_, mut watch) = watch(Loader::new(&file).with_keys(state.keys_path()));
+
+        store.create(new, 1).unwrap();
+        let config = loaded(&mut watch).await;
+        assert_eq!(config.keys.len(), 1);
+        assert_eq!(config.keys[0].roles, ["r"]);
+
+        fs::write(&file, "servers: [").unwrap();
+        assert!(matches!(next(&mut watch).await, Change::Rejected(_)));
+        store.revoke("ci", 2).unwrap();
+        assert!(matches!(next(&mut watch).await, Change::Rejected(_)));
+        let config = loaded(&mut watch).await;
+        assert!(config.keys.is_empty(), "the key is gone");
+        assert_eq!(names(&config), ["a"], "the rest is the last good file");
     }
 }
