@@ -348,15 +348,15 @@ fn each_deadline_has_its_own_fault() {
     };
     let head = "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhello";
     for (timeouts, answer, kind) in [
-        (short(|t| t.header_ms = 30), "", FaultKind::HeaderTimeout),
+        (short(|t| t.header_ms = 100), "", FaultKind::HeaderTimeout),
         (
-            short(|t| t.header_ms = 30),
+            short(|t| t.header_ms = 100),
             "HTTP/1.1 200 OK\r\n",
             FaultKind::HeaderTimeout,
         ),
-        (short(|t| t.idle_ms = 30), head, FaultKind::IdleTimeout),
-        (short(|t| t.total_ms = 30), "", FaultKind::TotalTimeout),
-        (short(|t| t.total_ms = 30), head, FaultKind::TotalTimeout),
+        (short(|t| t.idle_ms = 100), head, FaultKind::IdleTimeout),
+        (short(|t| t.total_ms = 100), "", FaultKind::TotalTimeout),
+        (short(|t| t.total_ms = 100), head, FaultKind::TotalTimeout),
     ] {
         on_workers(limits(), |pools| async move {
             let peer = Peer::start(move |listener| {
@@ -388,7 +388,7 @@ fn a_long_lived_stream_has_no_end_but_silence() {
         });
         let timeouts = Timeouts {
             total_ms: 1,
-            idle_ms: 60,
+            idle_ms: 250,
             ..Timeouts::default()
         };
         let endpoint = endpoint_with(&peer.url(), HttpVersion::Auto, timeouts);
@@ -499,7 +499,7 @@ fn connections_of_one_credential_are_never_used_for_another() {
 fn the_youngest_idle_connection_is_used_first_and_old_ones_are_closed() {
     on_workers(
         UpstreamLimits {
-            idle_ms: 80,
+            idle_ms: 400,
             ..limits()
         },
         |pools| async move {
@@ -618,7 +618,7 @@ fn who_gives_up_waiting_leaves_the_line_and_who_waits_too_long_is_told() {
             conn.answer("one");
         });
         let timeouts = Timeouts {
-            connect_ms: 30,
+            connect_ms: 300,
             ..Timeouts::default()
         };
         let endpoint = endpoint_with(&peer.url(), HttpVersion::Auto, timeouts);

@@ -368,7 +368,7 @@ fn an_answer_that_breaks_off_is_told_from_a_whole_one() {
 fn a_mute_peer_is_given_up_and_its_calls_are_told() {
     let limits = UpstreamLimits {
         ping_every_ms: 20,
-        pong_within_ms: 30,
+        pong_within_ms: 300,
         ..limits()
     };
     on_workers(limits, |pools| async move {
@@ -397,16 +397,16 @@ fn each_deadline_has_its_own_fault_and_resets_the_stream() {
     for (timeouts, head, kind) in [
         (
             Timeouts {
-                header_ms: 30,
+                header_ms: 100,
                 ..usual
             },
             false,
             FaultKind::HeaderTimeout,
         ),
-        (Timeouts { idle_ms: 30, ..usual }, true, FaultKind::IdleTimeout),
+        (Timeouts { idle_ms: 100, ..usual }, true, FaultKind::IdleTimeout),
         (
             Timeouts {
-                total_ms: 30,
+                total_ms: 100,
                 ..usual
             },
             false,
@@ -414,7 +414,7 @@ fn each_deadline_has_its_own_fault_and_resets_the_stream() {
         ),
         (
             Timeouts {
-                total_ms: 30,
+                total_ms: 100,
                 ..usual
             },
             true,
@@ -559,7 +559,7 @@ fn a_body_the_peer_gives_no_room_for_is_not_piled_up() {
         let endpoint = h2c_with(
             &peer,
             Timeouts {
-                idle_ms: 50,
+                idle_ms: 150,
                 ..Timeouts::default()
             },
         );
@@ -633,7 +633,7 @@ fn a_head_above_the_bound_is_refused() {
             // `x: yyy…` without indexing, as literal strings (RFC 7541 §6.2.2), above 32 KiB in all.
             let mut block = STATUS_200.to_vec();
             for _ in 0..3 {
-                block.extend([0x00, 0x01, b'x', 0x7f, 0x81, 0x5d]);
+                block.extend([0x00, 0x01, b'x', 0x7f, 0xe1, 0x5c]);
                 block.extend([b'y'; 12_000]);
             }
             let pieces: Vec<_> = block.chunks(16 << 10).collect();
@@ -641,18 +641,15 @@ fn a_head_above_the_bound_is_refused() {
             const CONTINUATION: u8 = 9;
             for (i, piece) in pieces.iter().enumerate() {
                 let kind = if i == 0 { HEADERS } else { CONTINUATION };
-                conn.send(kind, if i == last { END_HEADERS } else { 0 }, stream, piece);
+                conn.try_send(kind, if i == last { END_HEADERS } else { 0 }, stream, piece);
             }
             conn.expect_end();
         });
         let fault = call(&pools, &h2c(&peer), post("{}"))
             .await
             .expect_err("too large");
-        assert!(fault.sent, "{fault}");
-        assert!(
-            matches!(fault.kind, FaultKind::TooLarge | FaultKind::Protocol),
-            "{fault}"
-        );
+        // `h2` resets the stream without telling what it found wrong.
+        assert_eq!((fault.kind, fault.sent), (FaultKind::Protocol, true), "{fault}");
         drop(pools);
         peer.finished().await;
     });
@@ -693,7 +690,7 @@ fn connections_of_one_credential_are_never_used_for_another() {
 fn idle_connections_and_those_of_vanished_endpoints_say_goodbye() {
     on_workers(
         UpstreamLimits {
-            idle_ms: 50,
+            idle_ms: 150,
             ..limits()
         },
         |pools| async move {

@@ -284,7 +284,7 @@ fn a_server_without_tls_or_without_words_is_no_server() {
                 }
             });
             let timeouts = Timeouts {
-                connect_ms: 100,
+                connect_ms: 300,
                 ..Timeouts::default()
             };
             let endpoint = https(&peer, HttpVersion::Auto, None, timeouts);

@@ -368,9 +368,9 @@ impl Slot {
         self.pool.upgrade()
     }
 
-    /// The dial is over.
-    pub(super) fn established(&mut self) {
-        self.set_dialling(false);
+    /// The dial is over; gives whether it was not before.
+    pub(super) fn established(&mut self) -> bool {
+        self.set_dialling(false)
     }
 
     /// The connection has failed and its slot is used for another one.
@@ -378,9 +378,9 @@ impl Slot {
         self.set_dialling(true);
     }
 
-    fn set_dialling(&mut self, dialling: bool) {
+    fn set_dialling(&mut self, dialling: bool) -> bool {
         if std::mem::replace(&mut self.dialling, dialling) == dialling {
-            return;
+            return false;
         }
         if let Some(pool) = self.pool.upgrade() {
             let mut state = pool.state.borrow_mut();
@@ -390,6 +390,7 @@ impl Slot {
                 state.dialling.saturating_sub(1)
             };
         }
+        true
     }
 }
 

@@ -1,7 +1,7 @@
 //! An HTTP/2 server written frame by frame (RFC 9113 §6), so that a script can misbehave exactly as it likes.
 
 use super::Conn;
-use std::io::Read;
+use std::io::{Read, Write};
 
 pub const DATA: u8 = 0;
 pub const HEADERS: u8 = 1;
@@ -64,12 +64,17 @@ impl Frames {
     }
 
     pub fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+        assert!(self.try_send(kind, flags, stream, payload), "the client reads");
+    }
+
+    /// For frames after which the client may well close; gives whether it has not.
+    pub fn try_send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) -> bool {
         let length = u32::try_from(payload.len()).expect("short").to_be_bytes();
         let mut bytes = length[1..].to_vec();
         bytes.extend([kind, flags]);
         bytes.extend(stream.to_be_bytes());
         bytes.extend(payload);
-        self.conn.send(bytes);
+        self.conn.stream.write_all(&bytes).is_ok()
     }
 
     /// The next frame, `None` at the end; SETTINGS and PING are acknowledged on the way.

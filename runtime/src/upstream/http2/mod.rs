@@ -192,9 +192,10 @@ impl Http2 {
         if peer_limit == UNSETTLED {
             return;
         }
-        slot.established();
+        let settled = slot.established();
         let limit = peer_limit.min(self.limit_max);
-        if self.limit.replace(limit) != limit
+        let changed = self.limit.replace(limit) != limit;
+        if (settled || changed)
             && let Some(pool) = self.pool.upgrade()
         {
             pool.serve_line();
