@@ -23,7 +23,7 @@ use ringway_core::{
 use ringway_proto::{
     json,
     revision::{Era, Revision},
-    rpc::{Message, Shape},
+    rpc::{self, Message, Shape},
 };
 use std::rc::Rc;
 use tokio::sync::mpsc;
@@ -40,15 +40,18 @@ pub async fn answer(mcp: &Rc<Mcp>, call: &Call, doc: &Bytes, message: &Message) 
     }
     let caller = call.caller(Era::Modern);
     let method = message.method(doc).unwrap_or_default();
-    let exchange = Modern { mcp, call, message, binding: sealed::Binding::new(call, doc, message) };
+    let exchange = Modern { mcp, call, binding: sealed::Binding::new(call, doc, message) };
     match method {
         _ if REMOVED.contains(&method) => {
             Err(Rejection::MethodUnknown { era: Era::Modern, method: method.to_owned() })
         }
         "server/discover" | "tools/list" | "prompts/list" | "resources/list" | "resources/templates/list" => {
             match pipeline::whole_server(caller) {
-                Some(_) => pipeline::passed(&exchange, caller, doc, message).await,
-                None => lists::answer(mcp, call, Era::Modern, doc, message),
+                // A server that knows no discovery is described by what the registry found.
+                Some(server) if method != "server/discover" || call.view.server(server).modern => {
+                    pipeline::passed(&exchange, caller, doc, message).await
+                }
+                _ => lists::answer(mcp, call, Era::Modern, doc, message),
             }
         }
         "tools/call" => {
@@ -81,7 +84,6 @@ pub async fn answer(mcp: &Rc<Mcp>, call: &Call, doc: &Bytes, message: &Message) 
 struct Modern<'a> {
     mcp: &'a Rc<Mcp>,
     call: &'a Call,
-    message: &'a Message,
     binding: sealed::Binding,
 }
 
@@ -124,11 +126,15 @@ impl Modern<'_> {
     }
 
     async fn to_legacy(&self, out: Outgoing) -> Result<Reply, Rejection> {
-        let method = self.message.method(&out.doc).unwrap_or_default();
-        if method == "server/discover" || method.starts_with("tasks/") {
+        let message = out.message()?;
+        let method = message.method(&out.doc).unwrap_or_default();
+        if method.starts_with("tasks/") {
             return Err(Rejection::MethodUnknown { era: Era::Modern, method: method.to_owned() });
         }
-        let message = out.message()?;
+        // Such a server never gave a state out: this one was forged, or its call is over.
+        if message.params.as_ref().is_some_and(|p| p.request_state.is_some()) {
+            return Err(Rejection::ParkedCallGone);
+        }
         let party = held_party(self.call, &out, &message)?;
         let meta = message.meta();
         let text = |span: Option<json::Span>| span.and_then(|s| json::string(&out.doc, s)).map(|t| t.into_owned());
@@ -141,7 +147,20 @@ impl Modern<'_> {
         let (tx, rx) = mpsc::channel(RELAY_MESSAGES_MAX);
         let server = out.server_name().to_owned();
         io::spawn(to_legacy::run(out, party, caller, registration, tx));
-        Frames::new(rx).into_reply().await.ok_or(Rejection::UpstreamReset(server))
+        let reply = Frames::new(rx).into_reply().await.ok_or(Rejection::UpstreamReset(server))?;
+        Ok(with_status(reply))
+    }
+}
+
+/// Errors that 2026-07-28 ties to an HTTP status ("Streamable HTTP", "Sending Messages") get it here, because the
+/// legacy server that gave them answers all of them with 200.
+fn with_status(reply: Reply) -> Reply {
+    let Reply::Message(doc) = reply else { return reply };
+    let code = rpc::scan(&doc).ok().and_then(|message| message.error_code(&doc));
+    match code {
+        Some(-32601) => Reply::MessageWithStatus(404, doc),
+        Some(-32022..=-32020) => Reply::MessageWithStatus(400, doc),
+        _ => Reply::Message(doc),
     }
 }
 
