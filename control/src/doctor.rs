@@ -12,6 +12,7 @@ use crate::{
     config::{Loader, Workers},
 };
 use clap::Args;
+use ringway_sandbox::http_client::{HttpClient, read_body};
 use rustix::process::{Resource, getrlimit};
 use serde::Serialize;
 use std::{
@@ -24,6 +25,8 @@ use std::{
 
 /// How long a program may take to say its version; `uvx` on a cold cache takes a second.
 const COMMAND_WITHIN: Duration = Duration::from_secs(5);
+/// The answer of `/readyz` with a thousand servers.
+const ANSWER_BYTES_MAX: usize = 1 << 20;
 /// Descriptors below which a fleet of a few thousand agents runs out.
 const NOFILE_GOOD: u64 = 65_536;
 /// Descriptors below which even a laptop's gateway with some local servers runs out.
@@ -86,7 +89,9 @@ impl Check {
     }
 }
 
-/// Look at this machine and say what would keep a gateway from running well.
+/// Look at this machine and say what would keep a gateway from running well
+///
+/// Nothing is changed. The exit code is 1 when a check has failed; warnings do not count.
 #[derive(Args, Debug)]
 pub struct DoctorArgs {
     /// Configuration whose addresses and servers to check for
@@ -105,6 +110,8 @@ pub struct DoctorArgs {
 pub struct Subject {
     /// Addresses a gateway would listen on, with what for.
     pub addresses: Vec<(&'static str, SocketAddr)>,
+    /// Where a running gateway says that it is alive.
+    pub admin: Option<SocketAddr>,
     /// Where it would keep its state.
     pub state_dir: PathBuf,
     /// Programs without which a configured server cannot run.
@@ -137,6 +144,7 @@ pub async fn run(args: &DoctorArgs) -> Result<Exit, Stop> {
     addresses.extend(settings.admin.map(|address| ("admin", address)));
     let subject = Subject {
         addresses,
+        admin: settings.admin,
         state_dir: state_path(&args.state, config.as_ref())?,
         needed: config.as_ref().map(crate::up::programs).unwrap_or_default(),
         workers: match settings.workers {
@@ -171,8 +179,12 @@ pub fn report(checks: &[Check], json: bool) -> Result<Exit, Stop> {
 /// Every check, in the order in which they are shown.
 pub async fn checks(subject: &Subject) -> Vec<Check> {
     let mut checks = vec![kernel(), io_uring(), memlock(subject.workers), nofile()];
+    let running = match subject.admin {
+        Some(address) => gateway_runs(address).await,
+        None => false,
+    };
     for (what, address) in &subject.addresses {
-        checks.push(port(what, *address));
+        checks.push(port(what, *address, running));
     }
     checks.push(state_dir(&subject.state_dir));
     let programs: [(&'static str, &[&str], &str); 4] = [
@@ -298,13 +310,42 @@ fn nofile() -> Check {
     }
 }
 
-fn port(what: &'static str, address: SocketAddr) -> Check {
+/// True when a gateway answers at its admin address.
+async fn gateway_runs(admin: SocketAddr) -> bool {
+    let asked = async {
+        let address = format!("http://{admin}/readyz").parse().ok()?;
+        let (http, no_body) = (HttpClient::new(), Default::default());
+        let answer = http
+            .request(
+                &address,
+                hyper::Method::GET,
+                None,
+                Vec::new(),
+                no_body,
+                COMMAND_WITHIN,
+            )
+            .await;
+        let body = read_body(answer.ok()?.into_body(), ANSWER_BYTES_MAX, COMMAND_WITHIN)
+            .await
+            .ok()?;
+        serde_json::from_slice::<serde_json::Value>(&body)
+            .ok()?
+            .get("snapshot")?
+            .as_u64()
+    };
+    asked.await.is_some()
+}
+
+fn port(what: &'static str, address: SocketAddr, running: bool) -> Check {
     match TcpListener::bind(address) {
         Ok(_) => Check::ok(what, format!("{address} is free")),
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse && running => {
+            Check::ok(what, format!("{address} is in use, and a gateway runs"))
+        }
         Err(error) => {
             let advice = match error.kind() {
                 std::io::ErrorKind::AddrInUse => {
-                    "another process listens there (`ss -ltnp`); if it is a running gateway, all is well"
+                    "another process listens there (`ss -ltnp` tells which); stop it, or choose another address"
                 }
                 std::io::ErrorKind::PermissionDenied => {
                     "ports below 1024 need CAP_NET_BIND_SERVICE; choose a higher one"
@@ -402,10 +443,14 @@ mod tests {
     fn a_port_in_use_is_told_from_a_free_one() {
         let held = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = held.local_addr().unwrap();
-        assert_eq!(port("listen", address).state, State::Warn);
+        assert_eq!(port("listen", address, false).state, State::Warn);
+        assert_eq!(port("listen", address, true).state, State::Ok);
         drop(held);
-        assert_eq!(port("listen", address).state, State::Ok);
-        assert_eq!(port("listen", "192.0.2.1:1".parse().unwrap()).state, State::Fail);
+        assert_eq!(port("listen", address, false).state, State::Ok);
+        assert_eq!(
+            port("listen", "192.0.2.1:1".parse().unwrap(), false).state,
+            State::Fail
+        );
     }
 
     #[test]

@@ -21,7 +21,9 @@ use std::io::{IsTerminal, Read};
 /// Arguments read from stdin are bounded like a request body.
 const ARGUMENT_BYTES_MAX: u64 = 16 << 20;
 
-/// Call a tool through a running gateway.
+/// Call a tool through a running gateway
+///
+/// The result goes to stdout, progress to stderr. A tool that reports an error ends with exit code 5.
 #[derive(Args, Debug)]
 pub struct CallArgs {
     /// The tool, as `ringway tools list` shows it: server__tool
@@ -262,21 +264,22 @@ fn block_text(block: &Value) -> String {
     }
 }
 
-/// The most similar name, if one is similar at all: equal but for case and punctuation, or the same tool of
+/// The most similar name, if one is similar at all: a slip of the pen, other punctuation, or the same tool of
 /// another server.
 fn nearest<'n>(wanted: &str, names: impl Iterator<Item = &'n str> + Clone) -> Option<&'n str> {
     let plain = |name: &str| {
-        name.chars()
-            .filter(char::is_ascii_alphanumeric)
-            .collect::<String>()
-            .to_lowercase()
+        let letters = name.chars().filter(char::is_ascii_alphanumeric);
+        letters.collect::<String>().to_lowercase()
     };
-    let (whole, last) = (plain(wanted), plain(wanted.rsplit("__").next().unwrap_or(wanted)));
-    names.clone().find(|name| plain(name) == whole).or_else(|| {
-        names
-            .clone()
-            .find(|name| plain(name.rsplit("__").next().unwrap_or(name)) == last)
-    })
+    let tool = |name: &str| plain(name.rsplit("__").next().unwrap_or(name));
+    let slips_max = (wanted.chars().count() / 4).clamp(1, 3);
+    let written_alike = names
+        .clone()
+        .map(|name| (strsim::damerau_levenshtein(&plain(wanted), &plain(name)), name))
+        .filter(|(slips, _)| *slips <= slips_max)
+        .min();
+    let same_tool = || names.clone().find(|name| tool(name) == tool(wanted));
+    written_alike.map(|(_, name)| name).or_else(same_tool)
 }
 
 #[cfg(test)]
@@ -289,6 +292,10 @@ mod tests {
         let names = ["files__read_file", "time__now"];
         assert_eq!(
             nearest("files__readFile", names.into_iter()),
+            Some("files__read_file")
+        );
+        assert_eq!(
+            nearest("files__raed_file", names.into_iter()),
             Some("files__read_file")
         );
         assert_eq!(nearest("now", names.into_iter()), Some("time__now"));

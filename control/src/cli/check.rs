@@ -8,7 +8,7 @@ use crate::config::Loader;
 use clap::Args;
 use std::{io::IsTerminal, path::PathBuf};
 
-/// Check a configuration and print every finding.
+/// Check a configuration and print every finding
 ///
 /// Nothing is started and no server is reached. The exit code is 0 when the configuration can be used, warnings
 /// included, and 3 when it cannot.

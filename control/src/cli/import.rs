@@ -15,7 +15,7 @@ use std::{
 /// A file of more than this is refused by the reader anyway; one byte more tells it so.
 const SOURCE_BYTES_MAX: u64 = (1 << 20) + 1;
 
-/// Turn a desktop client's mcpServers file or a registry's server.json into a configuration.
+/// Turn a desktop client's mcpServers file or a registry's server.json into a configuration
 ///
 /// Reads the files of Claude Desktop, Claude Code, Cursor and VS Code, and server.json of the MCP registry.
 /// Nothing is run or fetched.

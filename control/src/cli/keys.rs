@@ -15,7 +15,9 @@ use clap::{Args, Subcommand, ValueEnum};
 use ringway_proto::snapshot::Interface;
 use std::path::PathBuf;
 
-/// Create, list, revoke and rotate API keys.
+/// Create, list, revoke and rotate API keys
+///
+/// They are kept, as hashes, in the store of the state directory. A running gateway notices every change.
 #[derive(Args, Debug)]
 pub struct KeysArgs {
     #[command(subcommand)]

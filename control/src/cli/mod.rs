@@ -36,21 +36,15 @@ reported an error, 6 refused.
 Environment: RINGWAY_KEY (API key), RINGWAY_URL (gateway), RINGWAY_LOG (log filter), RINGWAY_STATE_DIR,
 NO_COLOR.";
 
+// What a command's help says, its arguments' type says.
 #[derive(Subcommand, Debug)]
 enum Command {
-    /// Start the gateway: data plane, local servers and registry in one process
     Up(up::UpArgs),
-    /// Check a configuration and print every finding
     Check(check::CheckArgs),
-    /// Turn a desktop client's mcpServers file or a registry's server.json into a configuration
     Import(import::ImportArgs),
-    /// Create, list, revoke and rotate API keys
     Keys(keys::KeysArgs),
-    /// List and search the tools of a running gateway
     Tools(tools::ToolsArgs),
-    /// Call a tool through a running gateway
     Call(call::CallArgs),
-    /// Look at this machine and say what would keep a gateway from running well
     Doctor(doctor::DoctorArgs),
     /// The MCP server that `up` runs when there is no configuration
     #[command(hide = true)]

@@ -10,7 +10,7 @@ use ringway_core::{interface::SEARCH_TOOLS, limits::SEARCH_RESULTS_MAX};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-/// List and search tools.
+/// List and search the tools of a running gateway
 #[derive(Args, Debug)]
 pub struct ToolsArgs {
     #[command(subcommand)]

@@ -16,6 +16,7 @@ mod last;
 mod paste;
 mod plan;
 mod plane;
+mod sockets;
 mod source;
 
 pub use plan::programs;
@@ -27,7 +28,7 @@ use crate::{
         log,
         place::{StateArgs, open_state, state_path},
     },
-    config::{Change, Code, Config, Findings, Loader, LogFormat, Secret, Severity, watch},
+    config::{Change, Code, Config, Findings, Loader, LogFormat, Secret, Severity, Watch, watch},
     registry::{Pace, Registry},
     state::State,
 };
@@ -35,6 +36,7 @@ use clap::Args;
 use plane::Plane;
 use ringway_proto::snapshot::Document;
 use ringway_sandbox::Sandbox;
+use sockets::Sockets;
 use std::{io::IsTerminal, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -50,7 +52,7 @@ const SANDBOX_STOP: Duration = Duration::from_secs(10);
 /// The same after a second signal.
 const SANDBOX_STOP_AT_ONCE: Duration = Duration::from_secs(1);
 
-/// Start the gateway: data plane, local servers and registry in one process.
+/// Start the gateway: data plane, local servers and registry in one process
 ///
 /// Uses CONFIG, or ringway.yaml where there is one, or else a built-in MCP server to try things with. Changes of
 /// the file and of the key store take effect by themselves; SIGHUP looks at once. SIGTERM and Ctrl-C let calls
@@ -108,10 +110,15 @@ pub async fn run(args: UpArgs) -> Result<Exit, Stop> {
     raise_nofile();
 
     let loader = source.with_keys(&state);
-    let config = good(loader.load(), &args)?;
+    let (outcome, changes) = watch(loader.clone());
+    let config = good(outcome, &args)?;
     let key = development_key(&config, &state)?;
 
-    let sandbox = Arc::new(sandbox(&state)?);
+    let sockets = Sockets::choose(
+        std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from),
+        state.path(),
+    );
+    let sandbox = Arc::new(sandbox(&sockets)?);
     let registry = Registry::start(Pace::default(), last::read(&state), in_use(&sandbox));
     let plan = plan::prepare(&config, &sandbox, key.as_ref())
         .await
@@ -143,7 +150,7 @@ pub async fn run(args: UpArgs) -> Result<Exit, Stop> {
         published: 0,
     };
     serving.welcome();
-    serving.run(loader, document).await
+    serving.run(loader, changes, document).await
 }
 
 /// The gateway while it serves.
@@ -160,13 +167,12 @@ struct Serving {
 }
 
 impl Serving {
-    async fn run(mut self, loader: Loader, first: Arc<Document>) -> Result<Exit, Stop> {
+    async fn run(mut self, loader: Loader, mut changes: Watch, first: Arc<Document>) -> Result<Exit, Stop> {
         let mut hangups = listen_to(SignalKind::hangup())?;
         let mut stops = Stops {
             term: listen_to(SignalKind::terminate())?,
             int: listen_to(SignalKind::interrupt())?,
         };
-        let mut changes = watch(loader.clone());
         let mut documents = self.registry.documents();
         let mut movements = self.registry.movements();
         self.save(&first).await;
@@ -309,6 +315,11 @@ impl Serving {
             say(&serde_json::json!({"url": url, "key": key, "admin": admin}).to_string());
             return;
         }
+        let access = match key {
+            Some(key) => paste::Access::Development(key),
+            None if self.config.anonymous.is_some() => paste::Access::Open,
+            None => paste::Access::Own,
+        };
         let servers = self.registry.status().into_iter().map(|s| match s.state {
             "up" => format!("{}: {} tools", s.name, s.tools),
             "down" => format!("{}: down, {}", s.name, s.reason.unwrap_or_default()),
@@ -316,7 +327,7 @@ impl Serving {
         });
         let welcome = paste::Welcome {
             url: &url,
-            key,
+            access,
             admin,
             servers: servers.collect(),
         };
@@ -407,14 +418,8 @@ fn report(findings: &Findings) {
     }
 }
 
-/// The sockets of local servers: in the runtime directory where there is one, for socket paths are short.
-fn sandbox(state: &State) -> Result<Sandbox, Stop> {
-    let base = std::env::var_os("XDG_RUNTIME_DIR")
-        .map(PathBuf::from)
-        .filter(|dir| dir.is_absolute() && dir.is_dir());
-    let directory = base
-        .unwrap_or_else(|| state.path().to_owned())
-        .join(format!("ringway-{}", std::process::id()));
+fn sandbox(sockets: &Sockets) -> Result<Sandbox, Stop> {
+    let directory = sockets.path().to_owned();
     Sandbox::new(directory.clone(), ringway_sandbox::Limits::default()).map_err(|e| {
         Stop::new(
             Exit::Failure,

@@ -1,5 +1,6 @@
 //! What `up` prints once it serves: where, with which key, and what to paste into three clients.
 
+use serde_json::json;
 use std::{fmt::Write, net::SocketAddr};
 
 /// What there is to show.
@@ -7,12 +8,23 @@ use std::{fmt::Write, net::SocketAddr};
 pub struct Welcome<'w> {
     /// `http://127.0.0.1:8808/mcp`.
     pub url: &'w str,
-    /// The development key, where one is in use.
-    pub key: Option<&'w str>,
+    /// What a client needs to be let in.
+    pub access: Access<'w>,
     /// `/livez`, `/readyz`, `/metrics`.
     pub admin: Option<SocketAddr>,
     /// One line about each server.
     pub servers: Vec<String>,
+}
+
+/// What a client needs to be let in.
+#[derive(Clone, Copy, Debug)]
+pub enum Access<'w> {
+    /// The development key, which is shown.
+    Development(&'w str),
+    /// Nothing, on this machine.
+    Open,
+    /// A key that somebody has and that is not kept here.
+    Own,
 }
 
 /// The URL a client on this machine uses for a listener: an unspecified address is reached by loopback.
@@ -41,30 +53,44 @@ pub fn text(welcome: &Welcome<'_>) -> String {
             "Health and metrics: http://{admin}/readyz · http://{admin}/metrics"
         );
     }
-    match welcome.key {
-        Some(key) => {
+    let key = match welcome.access {
+        Access::Development(key) => {
             let _ = writeln!(
                 text,
                 "\nAPI key for this machine (all tools; `ringway keys create` makes narrower ones):\n  {key}"
             );
+            Some(key)
         }
-        None => {
+        Access::Open => {
+            let _ = writeln!(text, "\nCallers on this machine need no key (`anonymous`).");
+            None
+        }
+        Access::Own => {
             let _ = writeln!(
                 text,
-                "\nUse one of your API keys in place of YOUR_KEY; `ringway keys create` makes one."
+                "\nPut one of your API keys in place of YOUR_KEY; `ringway keys create` makes one."
             );
+            Some("YOUR_KEY")
         }
-    }
-    let key = welcome.key.unwrap_or("YOUR_KEY");
+    };
     let url = welcome.url;
+    let mut cursor = json!({"url": url});
+    let mut code = json!({"type": "http", "url": url});
+    let mut claude = format!("claude mcp add --transport http ringway {url}");
+    if let Some(key) = key {
+        let headers = json!({"Authorization": format!("Bearer {key}")});
+        cursor["headers"] = headers.clone();
+        code["headers"] = headers;
+        let _ = write!(claude, " --header \"Authorization: Bearer {key}\"");
+    }
     let _ = writeln!(
         text,
-        "\nClaude Code:\n  claude mcp add --transport http ringway {url} --header \"Authorization: Bearer {key}\"\n\
-         \nCursor, in ~/.cursor/mcp.json:\n  {cursor}\n\
-         \nVS Code, in .vscode/mcp.json:\n  {code}\n\
+        "\nClaude Code:\n  {claude}\n\
+         \nCursor, in ~/.cursor/mcp.json:\n  {}\n\
+         \nVS Code, in .vscode/mcp.json:\n  {}\n\
          \nOr from here:\n  ringway tools list\n",
-        cursor = serde_json::json!({"mcpServers": {"ringway": {"url": url, "headers": {"Authorization": format!("Bearer {key}")}}}}),
-        code = serde_json::json!({"servers": {"ringway": {"type": "http", "url": url, "headers": {"Authorization": format!("Bearer {key}")}}}}),
+        json!({"mcpServers": {"ringway": cursor}}),
+        json!({"servers": {"ringway": code}}),
     );
     text
 }
@@ -89,22 +115,37 @@ mod tests {
         );
     }
 
-    #[test]
-    fn what_is_pasted_carries_url_and_key_and_is_json_where_json_belongs() {
+    fn pasted(access: Access<'_>) -> (String, Vec<serde_json::Value>) {
         let shown = text(&Welcome {
             url: "http://127.0.0.1:8808/mcp",
-            key: Some("rw_k"),
+            access,
             admin: None,
             servers: Vec::new(),
         });
-        let json: Vec<serde_json::Value> = shown
+        let json = shown
             .lines()
             .filter_map(|line| serde_json::from_str(line.trim()).ok())
             .collect();
-        assert_eq!(json.len(), 2);
-        for client in json {
-            assert!(client.to_string().contains("Bearer rw_k") && client.to_string().contains("8808/mcp"));
+        (shown, json)
+    }
+
+    #[test]
+    fn what_is_pasted_carries_url_and_key_and_is_json_where_json_belongs() {
+        let (shown, clients) = pasted(Access::Development("rwk_k"));
+        assert_eq!(clients.len(), 2);
+        for client in clients {
+            assert!(client.to_string().contains("Bearer rwk_k") && client.to_string().contains("8808/mcp"));
         }
         assert!(shown.contains("claude mcp add --transport http"));
+    }
+
+    #[test]
+    fn where_no_key_is_needed_none_is_asked_for() {
+        let (shown, clients) = pasted(Access::Open);
+        assert_eq!(clients.len(), 2);
+        assert!(
+            !shown.contains("Authorization") && !shown.contains("YOUR_KEY"),
+            "{shown}"
+        );
     }
 }

@@ -40,11 +40,12 @@ impl Source {
                 "write a ringway.yaml",
             )
         })?;
-        let text = serde_json::json!({
-            "servers": {"builtin": {"command": program, "args": ["builtin-server"], "sharing": "shared"}}
-        });
+        // As YAML: a JSON text that holds servers alone counts as a desktop client's file, which needs no key.
+        let program = serde_json::json!(program);
+        let text =
+            format!("servers:\n  builtin: {{command: {program}, args: [builtin-server], sharing: shared}}\n");
         let built_in = BuiltIn {
-            text: text.to_string().into_bytes(),
+            text: text.into_bytes(),
         };
         Ok(Self {
             loader: Loader::new(BUILT_IN).with_surroundings(Arc::new(built_in)),
