@@ -28,7 +28,8 @@ pub fn file(state: &Path) -> PathBuf {
 
 /// True when the configuration leaves room for a key that may do everything.
 pub fn wanted(config: &Config) -> bool {
-    let alone = config.keys.is_empty() && config.anonymous.is_none();
+    // A key without a role that exists lets nobody do anything.
+    let alone = config.keys.iter().all(|key| key.roles.is_empty()) && config.anonymous.is_none();
     alone
         && config
             .settings

@@ -410,7 +410,10 @@ fn without(findings: &Findings, key: bool) -> Findings {
 
 fn report(findings: &Findings) {
     for finding in &findings.list {
-        let place = format!("{}:{}", finding.file, finding.line);
+        let place = match finding.line {
+            0 => finding.file.clone(),
+            line => format!("{}:{line}", finding.file),
+        };
         match finding.severity {
             Severity::Error => tracing::error!(place, code = finding.code.as_str(), "{}", finding.message),
             Severity::Warning => tracing::warn!(place, code = finding.code.as_str(), "{}", finding.message),
