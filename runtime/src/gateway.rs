@@ -8,7 +8,7 @@ use crate::{
     downstream::tls::ServerTls,
     io::Driver,
     mcp::{
-        inbox, party,
+        access, inbox, party,
         shared::{EndedSessions, LETTERS_MAX, Letter, Shared},
         view::Live,
         worker::Mcp,
@@ -92,6 +92,7 @@ impl Gateway {
             n => n,
         };
         let (boxes, letters): (Vec<_>, Vec<_>) = (0..count).map(|_| async_channel::bounded(LETTERS_MAX)).unzip();
+        let (lines, written) = access::Lines::new();
         let shared = Arc::new(Shared {
             live,
             sealer,
@@ -99,9 +100,11 @@ impl Gateway {
             replica: u64::from_le_bytes(crate::random::bytes()),
             ended: EndedSessions::default(),
             draining: false.into(),
+            lines,
             boxes,
         });
         let side = SideThread::start("ringway-side")?;
+        side.handle().spawn(access::write(written));
         let resolver = Resolver::start(&side.handle(), settings.dns);
         let health = Arc::new(ArcSwap::from_pointee(Health::default()));
         let admin = settings

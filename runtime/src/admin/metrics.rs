@@ -38,6 +38,7 @@ metrics! {
     IN_FLIGHT = "ringway_calls_in_flight", "gauge", &[], "Requests whose answer has not ended.";
     CALLS = "ringway_call_duration_seconds", "histogram", CALL_LABELS, "Requests from their head to the last byte of their answer.";
     HEADS = "ringway_heads_refused_total", "counter", &["reason"], "Requests whose HTTP head could not be read.";
+    LINES_DROPPED = "ringway_access_lines_dropped_total", "counter", &[], "Access lines that were not written because their queue was full.";
     SERVER_UP = "ringway_server_up", "gauge", &["server"], "1 when the last probe of the server succeeded.";
     SERVER_TOOLS = "ringway_server_tools", "gauge", &["server"], "Tools in the server's catalogue.";
     RESIDENT = "ringway_resident_memory_bytes", "gauge", &[], "Resident memory of the process.";
@@ -71,6 +72,7 @@ pub fn render(stats: &Stats, shared: &Shared, health: &Health, silent: usize) ->
     for (reason, count) in refused {
         sample(&mut out, HEADS.name, HEADS.labels, &[reason], &count.to_string());
     }
+    single(&mut out, &LINES_DROPPED, &[], shared.lines.dropped());
     head(&mut out, &SERVER_UP);
     for server in &health.servers {
         let up = if server.state == "up" { "1" } else { "0" };

@@ -111,7 +111,6 @@ pub trait Service: 'static {
     type Call: 'static;
 
     /// Judges the head alone (identity, path, headers) before a byte of body is read.
-    #[expect(clippy::result_large_err, reason = "the error is the answer, built once")]
     fn admit(self: &Rc<Self>, head: Head, peer: Peer) -> Result<Admitted<Self::Call>, Response>;
 
     /// Answers an admitted request. Dropped when the client goes away.

@@ -107,11 +107,6 @@ impl Calls {
         let to = self.words.borrow().get(&call).cloned();
         to.is_some_and(|to| to.try_send(word).is_ok())
     }
-
-    /// Calls that can be reached now.
-    pub fn len(&self) -> usize {
-        self.words.borrow().len()
-    }
 }
 
 impl Drop for Registration {

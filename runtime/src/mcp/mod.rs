@@ -5,6 +5,7 @@
 //! reads what came, and a `relay` translates where the eras differ. `party` knows sessions at legacy servers,
 //! `streams` what belongs to no request, `sealed` every text that leaves us and must come back unchanged.
 
+pub mod access;
 pub mod answer;
 pub mod calls;
 pub mod inbox;

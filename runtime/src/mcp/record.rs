@@ -1,11 +1,13 @@
 //! The record of one request: what it was, who asked, how it ended, how long it took.
 //!
 //! A record is opened with the head and closed with the last byte of the answer, or when the client is gone. It
-//! writes one access line and counts once. It never decides anything.
+//! gives one access line and counts once. It never decides anything.
 
 use super::{
-    stats::{Series, Stats},
+    access::{Line, Lines},
+    stats::Series,
     view::View,
+    worker::Mcp,
 };
 use crate::http::{Body, BodyStream, Broken, Head, LocalFuture, Peer, Response, Source};
 use bytes::Bytes;
@@ -96,7 +98,7 @@ const LOOK_INTO_MAX: usize = 64 << 10;
 pub struct Record(Rc<Facts>);
 
 struct Facts {
-    stats: Rc<RefCell<Stats>>,
+    mcp: Rc<Mcp>,
     opened: Instant,
     remote: std::net::IpAddr,
     http: Method,
@@ -115,10 +117,10 @@ struct Facts {
 
 impl Record {
     /// Opens with the head.
-    pub fn open(stats: Rc<RefCell<Stats>>, head: &Head, peer: Peer) -> Self {
-        stats.borrow_mut().in_flight += 1;
+    pub fn open(mcp: Rc<Mcp>, head: &Head, peer: Peer) -> Self {
+        mcp.stats.borrow_mut().in_flight += 1;
         Self(Rc::new(Facts {
-            stats,
+            mcp,
             opened: Instant::now(),
             remote: peer.remote.ip(),
             http: head.method,
@@ -230,38 +232,35 @@ impl Drop for Facts {
             ("", _) => "unread",
             (method, _) => method,
         };
-        tracing::info!(
-            target: "access",
-            id = %self.id.borrow(),
-            method,
-            credential = principal.as_ref().map_or("", |p| &*p.credential),
-            tenant = %tenant,
-            endpoint = %self.endpoint.borrow(),
-            server = %self.server.borrow(),
-            tool = %self.tool.borrow(),
-            revision = self.revision.get().map_or("", Revision::as_str),
-            outcome = outcome.label(),
-            resumed = self.resumed.get(),
-            remote = %self.remote,
-            bytes_out = self.bytes_out.get(),
-            first_byte_us = self.first_byte.get().map_or(0, micros),
-            total_us = micros(took),
-        );
+        let (server, tool) = (self.server.take(), self.tool.take());
+        if Lines::wanted() {
+            self.mcp.shared.lines.put(Line {
+                id: self.id.take(),
+                method,
+                principal,
+                endpoint: self.endpoint.take(),
+                server: server.clone(),
+                tool: tool.clone(),
+                revision: self.revision.get().map_or("", Revision::as_str),
+                outcome,
+                resumed: self.resumed.get(),
+                remote: self.remote,
+                bytes_out: self.bytes_out.get(),
+                first_byte: self.first_byte.get().unwrap_or_default(),
+                total: took,
+            });
+        }
         let series = Series {
             method,
-            server: self.server.take(),
-            tool: self.tool.take(),
+            server,
+            tool,
             tenant,
             status: outcome.label(),
         };
-        let mut stats = self.stats.borrow_mut();
+        let mut stats = self.mcp.stats.borrow_mut();
         stats.in_flight = stats.in_flight.saturating_sub(1);
         stats.finished(series, took);
     }
-}
-
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// A streamed body with the record that its last byte closes.

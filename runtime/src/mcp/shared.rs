@@ -3,7 +3,7 @@
 //! Nothing here is locked on a request's path (DESIGN invariant 8). A worker that needs another one writes it a
 //! [`Letter`]; a letter that finds a full box is dropped, and each kind says below what that costs.
 
-use super::view::Live;
+use super::{access::Lines, view::Live};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use ringway_core::{limits::Limits, seal::Sealer};
@@ -35,6 +35,8 @@ pub struct Shared {
     pub ended: EndedSessions,
     /// Set once drain has begun: new sessions and streams are refused, calls go on.
     pub draining: AtomicBool,
+    /// Access lines on their way to the log.
+    pub lines: Lines,
     /// Letter boxes by worker number.
     pub boxes: Vec<async_channel::Sender<Letter>>,
 }

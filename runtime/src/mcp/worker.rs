@@ -43,7 +43,7 @@ pub struct Mcp {
     /// What is known of parties.
     pub notes: Notes,
     /// Counters and histograms.
-    pub stats: Rc<RefCell<Stats>>,
+    pub stats: RefCell<Stats>,
     /// Told when a new snapshot is live.
     pub published: tokio::sync::watch::Sender<u64>,
     view: RefCell<Rc<View>>,
@@ -95,7 +95,7 @@ impl Mcp {
             pools,
             calls: Rc::default(),
             notes: Notes::default(),
-            stats: Rc::default(),
+            stats: RefCell::default(),
             published,
             view: RefCell::new(Rc::new(View::new(live))),
         })
@@ -178,7 +178,7 @@ impl Service for Mcp {
 
     fn admit(self: &Rc<Self>, head: Head, peer: Peer) -> Result<Admitted<Call>, Response> {
         let view = self.view();
-        let record = Record::open(self.stats.clone(), &head, peer);
+        let record = Record::open(self.clone(), &head, peer);
         if head.method == Method::Options {
             record.outcome(Outcome::Preflight);
             return Err(preflight(&view, &head, peer));
