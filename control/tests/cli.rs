@@ -54,12 +54,20 @@ fn help_names_every_command_and_each_has_its_own() {
 #[test]
 fn a_wrong_command_line_is_told_from_everything_else() {
     let here = tempfile::tempdir().unwrap();
-    let wrong: [&[&str]; 5] =
-        [&[], &["nonsense"], &["keys", "create", "x"], &["call", "tool", "not json"], &["check"]];
+    let wrong: [&[&str]; 5] = [
+        &[],
+        &["nonsense"],
+        &["keys", "create", "x"],
+        &["call", "tool", "not json"],
+        &["check"],
+    ];
     for args in wrong {
         let output = ringway(here.path(), args);
         assert_eq!(code(&output), 2, "{args:?}");
-        assert!(stdout(&output).is_empty() && !stderr(&output).is_empty(), "{args:?}");
+        assert!(
+            stdout(&output).is_empty() && !stderr(&output).is_empty(),
+            "{args:?}"
+        );
     }
 }
 
@@ -69,14 +77,28 @@ fn check_says_what_is_wrong_and_where() {
     std::fs::write(here.path().join("ringway.yaml"), GOOD).unwrap();
     let good = ringway(here.path(), &["check"]);
     assert_eq!(code(&good), 0, "{}", stdout(&good));
-    assert_eq!(code(&ringway(here.path(), &["check", "--strict"])), 3, "nobody may call: a warning");
+    assert_eq!(
+        code(&ringway(here.path(), &["check", "--strict"])),
+        3,
+        "nobody may call: a warning"
+    );
 
-    std::fs::write(here.path().join("bad.yaml"), "servers:\n  a: {url: \"ftp://x\"}\nrolls: {}\n").unwrap();
+    std::fs::write(
+        here.path().join("bad.yaml"),
+        "servers:\n  a: {url: \"ftp://x\"}\nrolls: {}\n",
+    )
+    .unwrap();
     let bad = ringway(here.path(), &["check", "bad.yaml", "--json"]);
     assert_eq!(code(&bad), 3);
     let findings = json(&bad);
     assert_eq!(findings["errors"], findings["findings"].as_array().unwrap().len());
-    assert!(findings["findings"].as_array().unwrap().iter().any(|f| f["line"] == 3));
+    assert!(
+        findings["findings"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|f| f["line"] == 3)
+    );
     let up = ringway(here.path(), &["up", "bad.yaml"]);
     assert_eq!(code(&up), 3, "what does not check does not start");
     assert!(stderr(&up).contains("bad.yaml:3"), "{}", stderr(&up));
@@ -86,21 +108,35 @@ fn check_says_what_is_wrong_and_where() {
 fn a_key_lives_from_create_to_revoke() {
     let here = tempfile::tempdir().unwrap();
     std::fs::write(here.path().join("ringway.yaml"), GOOD).unwrap();
-    let created = ringway(here.path(), &["keys", "create", "CI", "--role", "dev", "--expires", "90d"]);
+    let created = ringway(
+        here.path(),
+        &["keys", "create", "CI", "--role", "dev", "--expires", "90d"],
+    );
     assert_eq!(code(&created), 0, "{}", stderr(&created));
     let key = stdout(&created).trim().to_owned();
-    assert!(key.starts_with("rwk_") && !key.contains(char::is_whitespace), "alone on stdout: {key}");
+    assert!(
+        key.starts_with("rwk_") && !key.contains(char::is_whitespace),
+        "alone on stdout: {key}"
+    );
     assert!(!stderr(&created).contains(&key));
 
     let unknown = ringway(here.path(), &["keys", "create", "x", "--role", "nope"]);
     assert!(stderr(&unknown).contains("nope"), "{}", stderr(&unknown));
 
-    let rotated = json(&ringway(here.path(), &["keys", "rotate", "ci", "--overlap", "1h", "--json"]));
+    let rotated = json(&ringway(
+        here.path(),
+        &["keys", "rotate", "ci", "--overlap", "1h", "--json"],
+    ));
     assert_eq!(rotated["record"]["rotated_from"], "ci");
     assert_ne!(rotated["key"], key);
     let ids = |args: &[&str]| -> Vec<String> {
         let listed = json(&ringway(here.path(), args));
-        listed.as_array().unwrap().iter().map(|r| r["id"].as_str().unwrap().to_owned()).collect()
+        listed
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|r| r["id"].as_str().unwrap().to_owned())
+            .collect()
     };
     assert_eq!(ids(&["keys", "list", "--json"]), ["ci", "x", "ci-2"]);
     assert_eq!(code(&ringway(here.path(), &["keys", "revoke", "ci"])), 0);
@@ -126,7 +162,13 @@ fn an_import_can_be_checked_and_never_repeats_a_secret() {
     assert!(yaml.contains("example.com/mcp"), "{yaml}");
     let kept = ringway(here.path(), &["import", "desktop.json", "-o", "ringway.yaml"]);
     assert_eq!(code(&kept), 1, "an existing file is not replaced");
-    assert_eq!(code(&ringway(here.path(), &["import", "desktop.json", "-o", "ringway.yaml", "--force"])), 0);
+    assert_eq!(
+        code(&ringway(
+            here.path(),
+            &["import", "desktop.json", "-o", "ringway.yaml", "--force"]
+        )),
+        0
+    );
     std::fs::write(here.path().join("broken.json"), "{\"mcpServers\": 7}").unwrap();
     assert_eq!(code(&ringway(here.path(), &["import", "broken.json"])), 3);
 }
@@ -136,8 +178,25 @@ fn the_doctor_looks_at_everything_and_changes_nothing() {
     let here = tempfile::tempdir().unwrap();
     let output = ringway(here.path(), &["doctor", "--json"]);
     let checks = json(&output);
-    let names: Vec<_> = checks.as_array().unwrap().iter().map(|c| c["name"].as_str().unwrap()).collect();
-    for name in ["kernel", "io_uring", "memlock", "nofile", "listen", "admin", "state dir", "node", "npx", "uvx", "python"] {
+    let names: Vec<_> = checks
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|c| c["name"].as_str().unwrap())
+        .collect();
+    for name in [
+        "kernel",
+        "io_uring",
+        "memlock",
+        "nofile",
+        "listen",
+        "admin",
+        "state dir",
+        "node",
+        "npx",
+        "uvx",
+        "python",
+    ] {
         assert!(names.contains(&name), "{name} in {names:?}");
     }
     let failed = checks.as_array().unwrap().iter().any(|c| c["state"] == "fail");
@@ -152,7 +211,10 @@ fn the_doctor_looks_at_everything_and_changes_nothing() {
 fn a_gateway_that_is_not_there_has_its_own_code() {
     let here = tempfile::tempdir().unwrap();
     for args in [&["tools", "list"][..], &["call", "a__b"]] {
-        let output = ringway(here.path(), &[args, &["--url", "http://127.0.0.1:9/mcp"]].concat());
+        let output = ringway(
+            here.path(),
+            &[args, &["--url", "http://127.0.0.1:9/mcp"]].concat(),
+        );
         assert_eq!(code(&output), 4, "{}", stderr(&output));
         assert!(stderr(&output).contains("next:"));
     }
