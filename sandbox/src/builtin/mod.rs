@@ -35,9 +35,14 @@ const METHOD_NOT_FOUND: i64 = -32601;
 const INVALID_PARAMS: i64 = -32602;
 const VERSION_UNSUPPORTED: i64 = -32022;
 
-/// Serves until stdin ends. The argument `--faults` adds the tool `crash`.
+/// Serves until stdin ends. The argument `--faults` adds the tool `crash`; `--legacy` takes the modern era away, so
+/// that what is particular to servers with sessions can be tried without anything installed.
 pub fn serve_stdio() -> io::Result<()> {
-    let server = Server::new(std::env::args().any(|arg| arg == "--faults"), io::stdout());
+    let said = |flag: &str| std::env::args().any(|arg| arg == flag);
+    let server = Server {
+        legacy_only: said("--legacy"),
+        ..Server::new(said("--faults"), io::stdout())
+    };
     let mut stdin = io::stdin().lock();
     loop {
         let mut line = Vec::new();
@@ -52,6 +57,7 @@ pub fn serve_stdio() -> io::Result<()> {
 /// The server, whatever it writes to.
 struct Server<W> {
     faults: bool,
+    legacy_only: bool,
     out: Arc<Mutex<W>>,
     running: Arc<Mutex<HashMap<String, mpsc::Sender<()>>>>,
 }
@@ -72,6 +78,7 @@ impl<W: Write + Send + 'static> Server<W> {
     fn new(faults: bool, out: W) -> Self {
         Self {
             faults,
+            legacy_only: false,
             out: Arc::new(Mutex::new(out)),
             running: Arc::default(),
         }
@@ -118,6 +125,9 @@ impl<W: Write + Send + 'static> Server<W> {
         }
         if !(message["id"].is_string() || message["id"].is_i64() || message["id"].is_u64()) {
             return invalid_request("the id must be a string or an integer");
+        }
+        if self.legacy_only {
+            return self.legacy_request(method, params);
         }
         match modern(method, params) {
             Err(refusal) => refusal,

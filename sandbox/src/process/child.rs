@@ -17,6 +17,7 @@ use super::{
 use crate::limits::Limits;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use std::{
+    collections::HashSet,
     env, fmt, io,
     process::Stdio,
     sync::{
@@ -153,6 +154,7 @@ pub(crate) fn spawn(
         signs: Signs {
             marker: format!("{MARKER}={id}").into_bytes(),
             leader,
+            known: HashSet::new(),
         },
         ends,
         stopping: stopping.clone(),
@@ -288,6 +290,7 @@ impl Supervisor {
     /// Stdin is closed by the task that writes to it; here each further word is louder than the last.
     async fn stop(&mut self) -> End {
         let leader = self.signs.leader;
+        descendants::remember(&mut self.signs).await;
         if let Ok(end) = timeout(self.eof_grace, ended(leader, &mut self.ends)).await {
             return end;
         }

@@ -2,8 +2,9 @@
 //!
 //! A descendant is known by any of three signs: the marker in its environment (survives `setsid`, a double fork,
 //! re-parenting), the process group (survives a cleared environment), or a parent that is a descendant itself
-//! (survives both, while the parent lives). A process that cleared its environment, left the group *and* lost its
-//! parent before we looked cannot be told from anybody else's; it is then only waited for, by [`super::orphans`].
+//! (survives both, while the parent lives; hence the look before a stop). A process that cleared its environment,
+//! left the group *and* lost its parent before we looked cannot be told from anybody else's; it is then only waited
+//! for, by [`super::orphans`].
 //!
 //! Finding reads all of `/proc`, some 15 µs a process, on a blocking thread. New processes can be started while
 //! we look, so looking and killing repeat until a look finds nothing.
@@ -11,7 +12,7 @@
 use super::{orphans, proc};
 use rustix::process::{Pid, PidfdFlags, Signal, getpid, kill_process, pidfd_open, pidfd_send_signal};
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     time::{Duration, Instant},
 };
 use tokio::{task::spawn_blocking, time::sleep};
@@ -29,6 +30,17 @@ pub(super) struct Signs {
     /// The leader, whose pid is the group's id. It must not have been waited for yet: until then the kernel gives
     /// its number to nobody else.
     pub leader: Pid,
+    /// Found earlier, with their start times.
+    pub known: HashSet<(Pid, u64)>,
+}
+
+/// Looks for descendants while their parents still live, and remembers them.
+pub(super) async fn remember(signs: &mut Signs) {
+    let looked = signs.clone();
+    // An error only when the runtime is shutting down.
+    signs
+        .known
+        .extend(spawn_blocking(move || looked.find()).await.unwrap_or_default());
 }
 
 /// Ends all descendants, the leader excepted: SIGTERM, `grace` to comply, SIGKILL. All that became our children
@@ -80,7 +92,11 @@ impl Signs {
         let group = self.leader.as_raw_nonzero().get();
         let mut found: Vec<(Pid, u64)> = rest
             .iter()
-            .filter(|(pid, stat)| stat.group == group || proc::environment_has(**pid, &self.marker))
+            .filter(|(pid, stat)| {
+                stat.group == group
+                    || self.known.contains(&(**pid, stat.started))
+                    || proc::environment_has(**pid, &self.marker)
+            })
             .map(|(pid, stat)| (*pid, stat.started))
             .collect();
         let mut parents: Vec<i32> = std::iter::once(group)

@@ -390,3 +390,8 @@ pub async fn read(response: hyper::Response<Incoming>) -> Answer {
         events: None,
     }
 }
+
+/// The messages a scripted server has received, out of the answer of its tool `seen`.
+pub fn seen(answer: &Answer) -> Vec<Value> {
+    serde_json::from_str(answer.text()).expect("a list")
+}
