@@ -3,7 +3,7 @@
 use super::Health;
 use crate::mcp::{
     shared::Shared,
-    stats::{Latency, Series, Stats},
+    stats::{Latency, Series, Stats, Upstream},
 };
 use std::fmt::Write;
 
@@ -41,6 +41,12 @@ metrics! {
     LINES_DROPPED = "ringway_access_lines_dropped_total", "counter", &[], "Access lines that were not written because their queue was full.";
     SERVER_UP = "ringway_server_up", "gauge", &["server"], "1 when the last probe of the server succeeded.";
     SERVER_TOOLS = "ringway_server_tools", "gauge", &["server"], "Tools in the server's catalogue.";
+    UP_OPEN = "ringway_upstream_connections", "gauge", &["server"], "Open connections to the server, idle ones included.";
+    UP_IDLE = "ringway_upstream_connections_idle", "gauge", &["server"], "Idle HTTP/1.1 connections to the server.";
+    UP_WAITING = "ringway_upstream_calls_waiting", "gauge", &["server"], "Calls waiting for a connection to the server.";
+    UP_DIALLED = "ringway_upstream_dials_total", "counter", &["server"], "Connections opened to the server.";
+    UP_REUSED = "ringway_upstream_reuses_total", "counter", &["server"], "Calls over a connection that had been opened before.";
+    UP_RETRIED = "ringway_upstream_retries_total", "counter", &["server"], "Calls sent a second time because the first had certainly not been processed.";
     RESIDENT = "ringway_resident_memory_bytes", "gauge", &[], "Resident memory of the process.";
     DESCRIPTORS = "ringway_open_descriptors", "gauge", &[], "Open file descriptors of the process.";
 }
@@ -82,6 +88,7 @@ pub fn render(stats: &Stats, shared: &Shared, health: &Health, silent: usize) ->
     for server in &health.servers {
         sample(&mut out, SERVER_TOOLS.name, SERVER_TOOLS.labels, &[&server.name], &server.tools.to_string());
     }
+    upstreams(&mut out, stats);
     if let Some(bytes) = resident_bytes() {
         single(&mut out, &RESIDENT, &[], bytes);
     }
@@ -89,6 +96,25 @@ pub fn render(stats: &Stats, shared: &Shared, health: &Health, silent: usize) ->
         single(&mut out, &DESCRIPTORS, &[], open.count() as u64);
     }
     out
+}
+
+fn upstreams(out: &mut String, stats: &Stats) {
+    let mut servers: Vec<(&String, &Upstream)> = stats.upstream.iter().collect();
+    servers.sort_by_key(|(name, _)| *name);
+    let metrics: [(&Metric, fn(&Upstream) -> u64); 6] = [
+        (&UP_OPEN, |u| u.open),
+        (&UP_IDLE, |u| u.idle),
+        (&UP_WAITING, |u| u.waiting),
+        (&UP_DIALLED, |u| u.dialled),
+        (&UP_REUSED, |u| u.reused),
+        (&UP_RETRIED, |u| u.retried),
+    ];
+    for (metric, number) in metrics {
+        head(out, metric);
+        for (name, upstream) in &servers {
+            sample(out, metric.name, metric.labels, &[name], &number(upstream).to_string());
+        }
+    }
 }
 
 fn key(series: &Series) -> (&str, &str, &str, &str, &str) {

@@ -58,7 +58,7 @@ fn read(mcp: &Rc<Mcp>, letter: Letter) {
         Letter::Ended(session) => mcp.notes.remove(&session),
         Letter::Stats(reply) => {
             // The scraper may have given up waiting.
-            _ = reply.send(mcp.stats.borrow().clone());
+            _ = reply.send(mcp.numbers());
         }
     }
 }

@@ -40,6 +40,37 @@ pub struct Stats {
     pub heads_refused: HashMap<&'static str, u64>,
     /// Calls under way.
     pub in_flight: u64,
+    /// Connections toward servers, by server name.
+    pub upstream: HashMap<String, Upstream>,
+}
+
+/// One server's connections.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Upstream {
+    /// Open now.
+    pub open: u64,
+    /// Of these, idle HTTP/1.1 ones.
+    pub idle: u64,
+    /// Calls waiting for one.
+    pub waiting: u64,
+    /// Opened, ever.
+    pub dialled: u64,
+    /// Calls over one opened before, ever.
+    pub reused: u64,
+    /// Calls sent twice because the first was certainly not processed, ever.
+    pub retried: u64,
+}
+
+impl Upstream {
+    /// Sums two servers' or workers' numbers.
+    pub fn add(&mut self, other: &Self) {
+        self.open += other.open;
+        self.idle += other.idle;
+        self.waiting += other.waiting;
+        self.dialled += other.dialled;
+        self.reused += other.reused;
+        self.retried += other.retried;
+    }
 }
 
 /// Count and distribution of one series.
@@ -107,6 +138,9 @@ impl Stats {
             *self.heads_refused.entry(reason).or_default() += count;
         }
         self.in_flight += other.in_flight;
+        for (server, upstream) in &other.upstream {
+            self.upstream.entry(server.clone()).or_default().add(upstream);
+        }
     }
 }
 

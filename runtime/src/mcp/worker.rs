@@ -11,7 +11,7 @@ use super::{
     record::{Outcome, Record},
     reply::{self, Reply},
     shared::{Shared, now_s},
-    stats::Stats,
+    stats::{Stats, Upstream},
     view::View,
 };
 use crate::{
@@ -116,6 +116,27 @@ impl Mcp {
             *self.view.borrow_mut() = Rc::new(View::new(live));
             self.published.send_replace(number);
         }
+    }
+
+    /// This worker's numbers, with those of its connections to the servers of the present snapshot.
+    pub fn numbers(&self) -> Stats {
+        let mut stats = self.stats.borrow().clone();
+        let view = self.view();
+        for pool in self.pools.stats() {
+            let named = view.live.endpoints().iter().zip(&view.live.snapshot.servers);
+            let Some((_, server)) = named.into_iter().find(|(endpoint, _)| Arc::ptr_eq(endpoint, &pool.endpoint)) else {
+                continue;
+            };
+            stats.upstream.entry(server.name.to_string()).or_default().add(&Upstream {
+                open: pool.open as u64,
+                idle: pool.idle as u64,
+                waiting: pool.waiting as u64,
+                dialled: pool.dialled,
+                reused: pool.reused,
+                retried: pool.retried,
+            });
+        }
+        stats
     }
 
     fn judge(&self, head: &Head, peer: Peer, view: &View) -> Result<(Arc<Principal>, Scope), Rejection> {
