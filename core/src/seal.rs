@@ -49,6 +49,29 @@ pub struct SealKey {
     pub bytes: [u8; 32],
 }
 
+impl SealKey {
+    /// Reads a file of keys: an id (0 to 255) and 64 hex digits a line, `#` begins a comment. The error names the
+    /// line, never its content.
+    pub fn parse_file(text: &str) -> Result<Vec<Self>, String> {
+        let mut keys: Vec<Self> = Vec::new();
+        for (line, number) in text.lines().zip(1..) {
+            let line = line.split('#').next().unwrap_or_default().trim();
+            if line.is_empty() {
+                continue;
+            }
+            let usage = || format!("line {number}: expected an id from 0 to 255 and 64 hex digits");
+            let (id, digits) = line.split_once(char::is_whitespace).ok_or_else(usage)?;
+            let mut key = Self { id: id.parse().map_err(|_| usage())?, bytes: [0; 32] };
+            hex::decode_to_slice(digits.trim(), &mut key.bytes).map_err(|_| usage())?;
+            if keys.iter().any(|other| other.id == key.id) {
+                return Err(format!("line {number}: the id {} stands twice", key.id));
+            }
+            keys.push(key);
+        }
+        if keys.is_empty() { Err("the file holds no key".to_owned()) } else { Ok(keys) }
+    }
+}
+
 /// A ring with no key, or with two of one id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RingFault {

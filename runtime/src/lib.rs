@@ -5,6 +5,7 @@ pub mod downstream;
 pub mod gateway;
 pub mod http;
 pub mod io;
+pub mod log;
 pub mod mcp;
 pub mod random;
 pub mod side;
