@@ -1,5 +1,7 @@
 //! The command line as a script sees it: exit codes, stdout, stderr.
 
+#![expect(clippy::unwrap_used, reason = "a panic in a test is its report")]
+
 use serde_json::Value;
 use std::{
     path::Path,

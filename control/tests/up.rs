@@ -1,5 +1,7 @@
 //! `ringway up` as its operator sees it: one process, its files and its signals.
 
+#![expect(clippy::unwrap_used, reason = "a panic in a test is its report")]
+
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::Value;
 use std::{

@@ -52,6 +52,9 @@ enum Command {
         /// Adds a tool that crashes, for trying what happens then
         #[arg(long)]
         faults: bool,
+        /// Speaks the revisions with sessions only
+        #[arg(long)]
+        legacy: bool,
     },
 }
 

@@ -108,7 +108,7 @@ async fn show(client: &McpClient, query: Option<&str>, limit: usize, json: bool)
     }
     tools.truncate(limit);
     if json {
-        let raw: Vec<_> = tools.iter().map(|tool| &tool.raw).collect();
+        let raw: Vec<_> = tools.iter().map(|tool| &*tool.raw).collect();
         say_json(&Listing { tools: raw })?;
         return Ok(Exit::Ok);
     }
@@ -172,7 +172,7 @@ async fn search(client: &McpClient, query: &str, limit: usize) -> Result<(Vec<To
 
 #[derive(Serialize)]
 struct Listing<'t> {
-    tools: Vec<&'t Box<RawValue>>,
+    tools: Vec<&'t RawValue>,
 }
 
 /// Every tool the gateway lists for us.

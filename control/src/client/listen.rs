@@ -81,7 +81,7 @@ impl McpClient {
         let (headers, params) = self.dress(method, Some(&wanted))?;
         let body = message::request(id, method, params.as_deref())?;
         match self.peer.post(headers, body, head).await?.0 {
-            Reply::Stream(stream) => Ok((stream, id)),
+            Reply::Stream(stream) => Ok((*stream, id)),
             Reply::Accepted => Err(Failure::Protocol(
                 "it accepted listen without a stream".to_owned(),
             )),

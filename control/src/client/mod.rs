@@ -193,7 +193,7 @@ impl McpClient {
                     )),
                 };
             }
-            Reply::Stream(stream) => stream,
+            Reply::Stream(stream) => *stream,
         };
         for _ in 0..=RESUMES_MAX {
             while let Some(data) = stream

@@ -74,7 +74,7 @@ pub(super) enum Reply {
     /// One JSON body, read.
     Messages(Vec<Message>),
     /// An event stream to be read.
-    Stream(EventStream),
+    Stream(Box<EventStream>),
 }
 
 impl Peer {
@@ -138,7 +138,7 @@ impl Peer {
             .request(&self.address, Method::GET, None, headers, Bytes::new(), within)
             .await?;
         match self.sort(response).await? {
-            Reply::Stream(stream) => Ok(stream),
+            Reply::Stream(stream) => Ok(*stream),
             _ => Err(Failure::Protocol(
                 "it answers GET with something other than an event stream".to_owned(),
             )),
@@ -180,7 +180,7 @@ impl Peer {
             return Err(self.refusal(response).await);
         }
         if kind.starts_with("text/event-stream") {
-            return Ok(Reply::Stream(EventStream::new(response.into_body())));
+            return Ok(Reply::Stream(Box::new(EventStream::new(response.into_body()))));
         }
         let text = read_body(response.into_body(), ANSWER_BYTES_MAX, self.deadlines.total).await?;
         if text.iter().all(u8::is_ascii_whitespace) {

@@ -206,33 +206,29 @@ impl Keeper {
             coalesce,
             ..
         } = self.shared.pace;
-        loop {
-            let pause = match self.failures {
-                0 => interval,
-                n => doubled(retry_min, n - 1, retry_max),
-            };
-            let why = tokio::select! {
-                why = self.due(jittered(pause)) => why,
-                () = kick.notified() => Why::Asked,
-            };
-            match why {
-                Why::Change | Why::Lost => {
-                    let quiet = match self.idle_changes {
-                        0 => coalesce,
-                        n => doubled(QUIET, n - 1, interval),
-                    };
-                    sleep(quiet).await;
-                    // What was said during the pause is answered by the same probe.
-                    while let Some(Ok(news)) = self.ear.as_mut().map(|ear| ear.news.try_recv()) {
-                        if matches!(news, News::Lost) {
-                            return Why::Lost;
-                        }
-                    }
-                    return why;
-                }
-                _ => return why,
+        let pause = match self.failures {
+            0 => interval,
+            n => doubled(retry_min, n - 1, retry_max),
+        };
+        let why = tokio::select! {
+            why = self.due(jittered(pause)) => why,
+            () = kick.notified() => Why::Asked,
+        };
+        if !matches!(why, Why::Change | Why::Lost) {
+            return why;
+        }
+        let quiet = match self.idle_changes {
+            0 => coalesce,
+            n => doubled(QUIET, n - 1, interval),
+        };
+        sleep(quiet).await;
+        // What was said during the pause is answered by the same probe.
+        while let Some(Ok(news)) = self.ear.as_mut().map(|ear| ear.news.try_recv()) {
+            if matches!(news, News::Lost) {
+                return Why::Lost;
             }
         }
+        why
     }
 
     /// The pause is over, or something was heard. A local server's pause is over only while somebody uses it, and

@@ -9,11 +9,7 @@ use crate::{
     config::{Loader, Surroundings, System},
     state::State,
 };
-use std::{
-    io,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{io, path::Path, sync::Arc};
 
 /// How findings and logs call the configuration that is no file.
 const BUILT_IN: &str = "built-in configuration";
@@ -75,7 +71,7 @@ impl Surroundings for BuiltIn {
     }
 
     fn read(&self, path: &Path, bytes_max: usize) -> io::Result<Vec<u8>> {
-        match path == PathBuf::from(BUILT_IN) {
+        match path == Path::new(BUILT_IN) {
             true => Ok(self.text.clone()),
             false => System.read(path, bytes_max),
         }

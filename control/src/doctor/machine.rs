@@ -1,30 +1,20 @@
-//! `ringway doctor`: can this machine run a gateway well, and if not, what to do?
+//! The checks themselves: the kernel, its limits, addresses, directories and programs.
 //!
-//! Each check is a function that returns one [`Check`]; none changes anything, and none takes longer than
-//! [`COMMAND_WITHIN`]. Only what would keep a gateway from starting or serving is a `fail`; what costs speed or
-//! a kind of server is a `warn`.
+//! None takes longer than [`WITHIN`].
 
-use crate::{
-    cli::{
-        exit::{Exit, Stop, say, say_json},
-        place::{StateArgs, config_if_good, state_path},
-    },
-    config::{Loader, Workers},
-};
-use clap::Args;
+use super::Check;
 use ringway_sandbox::http_client::{HttpClient, read_body};
 use rustix::process::{Resource, getrlimit};
-use serde::Serialize;
 use std::{
     fs,
     net::{SocketAddr, TcpListener},
     os::unix::fs::{MetadataExt, PermissionsExt},
-    path::{Path, PathBuf},
+    path::Path,
     time::Duration,
 };
 
 /// How long a program may take to say its version; `uvx` on a cold cache takes a second.
-const COMMAND_WITHIN: Duration = Duration::from_secs(5);
+const WITHIN: Duration = Duration::from_secs(5);
 /// The answer of `/readyz` with a thousand servers.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 /// Descriptors below which a fleet of a few thousand agents runs out.
@@ -34,184 +24,8 @@ const NOFILE_LEAST: u64 = 1024;
 /// Locked memory a ring may need per worker before Linux 5.12, which stopped counting it.
 const MEMLOCK_PER_WORKER: u64 = 256 << 10;
 
-/// How it stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum State {
-    /// As it should be.
-    Ok,
-    /// It works, but not at its best.
-    Warn,
-    /// It will not work.
-    Fail,
-}
-
-/// One thing looked at.
-#[derive(Clone, Debug, Serialize)]
-pub struct Check {
-    /// What.
-    pub name: &'static str,
-    /// How it stands.
-    pub state: State,
-    /// What was found.
-    pub found: String,
-    /// What to do about it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub advice: Option<String>,
-}
-
-impl Check {
-    fn ok(name: &'static str, found: impl Into<String>) -> Self {
-        Self {
-            name,
-            state: State::Ok,
-            found: found.into(),
-            advice: None,
-        }
-    }
-
-    fn warn(name: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self {
-            name,
-            state: State::Warn,
-            found: found.into(),
-            advice: Some(advice.into()),
-        }
-    }
-
-    fn fail(name: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self {
-            name,
-            state: State::Fail,
-            found: found.into(),
-            advice: Some(advice.into()),
-        }
-    }
-}
-
-/// Look at this machine and say what would keep a gateway from running well
-///
-/// Nothing is changed. The exit code is 1 when a check has failed; warnings do not count.
-#[derive(Args, Debug)]
-pub struct DoctorArgs {
-    /// Configuration whose addresses and servers to check for
-    #[arg(value_name = "CONFIG")]
-    pub config: Option<PathBuf>,
-    /// Print the checks as JSON
-    #[arg(long)]
-    pub json: bool,
-    /// Where state is kept.
-    #[command(flatten)]
-    pub state: StateArgs,
-}
-
-/// What the checks are about.
-#[derive(Clone, Debug)]
-pub struct Subject {
-    /// Addresses a gateway would listen on, with what for.
-    pub addresses: Vec<(&'static str, SocketAddr)>,
-    /// Where a running gateway says that it is alive.
-    pub admin: Option<SocketAddr>,
-    /// Where it would keep its state.
-    pub state_dir: PathBuf,
-    /// Programs without which a configured server cannot run.
-    pub needed: Vec<&'static str>,
-    /// Threads of the data plane.
-    pub workers: u64,
-}
-
-/// Runs the command.
-pub async fn run(args: &DoctorArgs) -> Result<Exit, Stop> {
-    let config = match &args.config {
-        None => config_if_good(None),
-        Some(file) => Some(Loader::new(file).load().config.ok_or_else(|| {
-            Stop::new(
-                Exit::Config,
-                format!("{} has errors", file.display()),
-                "`ringway check` shows them",
-            )
-        })?),
-    };
-    let settings = config
-        .as_ref()
-        .map(|config| config.settings.clone())
-        .unwrap_or_default();
-    let mut addresses: Vec<_> = settings
-        .listeners
-        .iter()
-        .map(|listener| ("listen", listener.address))
-        .collect();
-    addresses.extend(settings.admin.map(|address| ("admin", address)));
-    let subject = Subject {
-        addresses,
-        admin: settings.admin,
-        state_dir: state_path(&args.state, config.as_ref())?,
-        needed: config.as_ref().map(crate::up::programs).unwrap_or_default(),
-        workers: match settings.workers {
-            Workers::Auto => std::thread::available_parallelism().map_or(1, |n| n.get() as u64),
-            Workers::Count(count) => count.get() as u64,
-        },
-    };
-    report(&checks(&subject).await, args.json)
-}
-
-/// Prints the checks. The exit code is failure if one of them failed.
-pub fn report(checks: &[Check], json: bool) -> Result<Exit, Stop> {
-    if json {
-        say_json(&checks)?;
-    } else {
-        for check in checks {
-            let mark = match check.state {
-                State::Ok => "ok  ",
-                State::Warn => "warn",
-                State::Fail => "FAIL",
-            };
-            say(&format!("{mark}  {:10}  {}", check.name, check.found));
-            if let Some(advice) = &check.advice {
-                say(&format!("{:18}→ {advice}", ""));
-            }
-        }
-    }
-    let failed = checks.iter().any(|check| check.state == State::Fail);
-    Ok(if failed { Exit::Failure } else { Exit::Ok })
-}
-
-/// Every check, in the order in which they are shown.
-pub async fn checks(subject: &Subject) -> Vec<Check> {
-    let mut checks = vec![kernel(), io_uring(), memlock(subject.workers), nofile()];
-    let running = match subject.admin {
-        Some(address) => gateway_runs(address).await,
-        None => false,
-    };
-    for (what, address) in &subject.addresses {
-        checks.push(port(what, *address, running));
-    }
-    checks.push(state_dir(&subject.state_dir));
-    let programs: [(&'static str, &[&str], &str); 4] = [
-        (
-            "node",
-            &["node"],
-            "servers from npm need it; install Node 20 or newer",
-        ),
-        ("npx", &["npx"], "servers from npm need it; it comes with Node"),
-        (
-            "uvx",
-            &["uvx"],
-            "servers from PyPI need it; see docs.astral.sh/uv",
-        ),
-        (
-            "python",
-            &["python3", "python"],
-            "some servers need it; uvx can bring its own",
-        ),
-    ];
-    for (name, commands, advice) in programs {
-        checks.push(program(name, commands, advice, subject.needed.contains(&name)).await);
-    }
-    checks
-}
-
-fn kernel() -> Check {
+/// The operating system and its cores.
+pub(super) fn kernel() -> Check {
     let name = rustix::system::uname();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let found = format!(
@@ -231,7 +45,8 @@ fn kernel() -> Check {
     }
 }
 
-fn io_uring() -> Check {
+/// Whether workers can use io_uring, and with which flags.
+pub(super) fn io_uring() -> Check {
     let build = |configure: &dyn Fn(&mut io_uring::Builder)| {
         let mut builder = io_uring::IoUring::builder();
         configure(&mut builder);
@@ -264,7 +79,8 @@ fn io_uring() -> Check {
     }
 }
 
-fn memlock(workers: u64) -> Check {
+/// Locked memory, where the kernel counts rings as such.
+pub(super) fn memlock(workers: u64) -> Check {
     let limit = getrlimit(Resource::Memlock).current;
     let needed = MEMLOCK_PER_WORKER * workers;
     let found = limit.map_or("unlimited".to_owned(), |bytes| format!("{} KiB", bytes >> 10));
@@ -288,7 +104,8 @@ fn kernel_version() -> Option<(u32, u32)> {
     Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
 }
 
-fn nofile() -> Check {
+/// Open files.
+pub(super) fn nofile() -> Check {
     let limit = getrlimit(Resource::Nofile);
     let number = |n: Option<u64>| n.map_or("unlimited".to_owned(), |n| n.to_string());
     let found = format!("{} now, up to {}", number(limit.current), number(limit.maximum));
@@ -311,21 +128,14 @@ fn nofile() -> Check {
 }
 
 /// True when a gateway answers at its admin address.
-async fn gateway_runs(admin: SocketAddr) -> bool {
+pub(super) async fn gateway_runs(admin: SocketAddr) -> bool {
     let asked = async {
         let address = format!("http://{admin}/readyz").parse().ok()?;
         let (http, no_body) = (HttpClient::new(), Default::default());
         let answer = http
-            .request(
-                &address,
-                hyper::Method::GET,
-                None,
-                Vec::new(),
-                no_body,
-                COMMAND_WITHIN,
-            )
+            .request(&address, hyper::Method::GET, None, Vec::new(), no_body, WITHIN)
             .await;
-        let body = read_body(answer.ok()?.into_body(), ANSWER_BYTES_MAX, COMMAND_WITHIN)
+        let body = read_body(answer.ok()?.into_body(), ANSWER_BYTES_MAX, WITHIN)
             .await
             .ok()?;
         serde_json::from_slice::<serde_json::Value>(&body)
@@ -336,7 +146,8 @@ async fn gateway_runs(admin: SocketAddr) -> bool {
     asked.await.is_some()
 }
 
-fn port(what: &'static str, address: SocketAddr, running: bool) -> Check {
+/// Whether an address can be listened on.
+pub(super) fn port(what: &'static str, address: SocketAddr, running: bool) -> Check {
     match TcpListener::bind(address) {
         Ok(_) => Check::ok(what, format!("{address} is free")),
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse && running => {
@@ -361,7 +172,8 @@ fn port(what: &'static str, address: SocketAddr, running: bool) -> Check {
     }
 }
 
-fn state_dir(path: &Path) -> Check {
+/// The state directory, or the place where it would be made.
+pub(super) fn state_dir(path: &Path) -> Check {
     let shown = path.display();
     match fs::metadata(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -414,14 +226,15 @@ fn writable(path: &Path) -> bool {
     rustix::fs::access(path, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK).is_ok()
 }
 
-async fn program(name: &'static str, commands: &[&str], advice: &str, needed: bool) -> Check {
+/// A program that servers are started with.
+pub(super) async fn program(name: &'static str, commands: &[&str], advice: &str, needed: bool) -> Check {
     for command in commands {
         let asked = tokio::process::Command::new(command)
             .arg("--version")
             .stdin(std::process::Stdio::null())
             .kill_on_drop(true)
             .output();
-        if let Ok(Ok(said)) = tokio::time::timeout(COMMAND_WITHIN, asked).await
+        if let Ok(Ok(said)) = tokio::time::timeout(WITHIN, asked).await
             && said.status.success()
         {
             let text = String::from_utf8_lossy(&said.stdout);
@@ -438,6 +251,7 @@ async fn program(name: &'static str, commands: &[&str], advice: &str, needed: bo
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::doctor::State;
 
     #[test]
     fn a_port_in_use_is_told_from_a_free_one() {
@@ -477,14 +291,5 @@ mod tests {
             program("x", &missing, "install it", true).await.state,
             State::Fail
         );
-    }
-
-    #[test]
-    fn only_a_failed_check_fails_the_command() {
-        let ok = Check::ok("a", "fine");
-        let warn = Check::warn("b", "so so", "do this");
-        let fail = Check::fail("c", "bad", "do that");
-        assert_eq!(report(&[ok.clone(), warn], true).unwrap(), Exit::Ok);
-        assert_eq!(report(&[ok, fail], true).unwrap(), Exit::Failure);
     }
 }
