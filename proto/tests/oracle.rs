@@ -53,7 +53,7 @@ fn document() -> impl Strategy<Value = String> {
 fn member(value: impl Strategy<Value = String>) -> impl Strategy<Value = String> {
     let key = prop_oneof![
         string(),
-        select(vec!["\"a\"", "\"b\"", "\"\\u0061\""]).prop_map(str::to_owned)
+        select(vec![r#""a""#, r#""b""#, r#""\u0061""#, r#""\\""#, r#""\\\\""#]).prop_map(str::to_owned)
     ];
     (space(), key, space(), value).prop_map(|(a, key, b, value)| format!("{a}{key}{b}:{value}"))
 }

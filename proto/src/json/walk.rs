@@ -33,7 +33,12 @@ pub fn path(doc: &[u8], root: Span, keys: &[&str]) -> Option<Span> {
 /// Whether the key written at `span` means `key`.
 pub(super) fn same(doc: &[u8], span: Span, key: &str) -> bool {
     let raw = span.of(doc);
-    raw == key.as_bytes() || (raw.contains(&b'\\') && unescape(doc, span).is_some_and(|k| k == key))
+    // Raw bytes may only be compared when they are the text: `a\\b` as written is not the key `a\\b`.
+    if raw.contains(&b'\\') {
+        unescape(doc, span).is_some_and(|k| k == key)
+    } else {
+        raw == key.as_bytes()
+    }
 }
 
 /// See [`members`].
@@ -124,6 +129,10 @@ mod tests {
         let doc = br#"{"k":1,"\u006b":2,"K":3}"#;
         assert_eq!(member(doc, root(doc), "k").unwrap().of(doc), b"2");
         assert_eq!(member(doc, root(doc), "nope"), None);
+        // Written `a\\b` it means `a\b`, and only that.
+        let doc = br#"{"a\\b":1}"#;
+        assert_eq!(member(doc, root(doc), r"a\b").map(|v| v.of(doc)), Some(&b"1"[..]));
+        assert_eq!(member(doc, root(doc), r"a\\b"), None);
         let doc = br#"{"a":{"b":[]},"a":{"b":"deep"}}"#;
         let found = path(doc, root(doc), &["a", "b"]).unwrap();
         assert_eq!(string(doc, found).unwrap(), "deep");
