@@ -153,7 +153,10 @@ fn key(reader: &Reader<'_>, fields: &Fields, roles: &[Role]) -> Option<(ApiKey, 
     let granted = reader
         .required(fields, "roles", "a key")
         .map(|at| grants(reader, at, roles));
-    let tenant = fields.get("tenant").map(|at| identifier(reader, at, "a tenant"));
+    let tenant = match fields.get("tenant") {
+        Some(at) => identifier(reader, at, "a tenant"),
+        None => Some(default_tenant()),
+    };
     let name = fields
         .get("name")
         .and_then(|at| reader.any_text(at))
@@ -165,7 +168,7 @@ fn key(reader: &Reader<'_>, fields: &Fields, roles: &[Role]) -> Option<(ApiKey, 
     let key = ApiKey {
         id: id?,
         hash: hash?,
-        tenant: tenant.map_or_else(|| Some(default_tenant()), |tenant| tenant)?,
+        tenant: tenant?,
         name,
         roles: granted?,
         expires_at: expires_at.map_or(Some(None), |expires| expires.map(Some))?,
@@ -175,6 +178,19 @@ fn key(reader: &Reader<'_>, fields: &Fields, roles: &[Role]) -> Option<(ApiKey, 
 }
 
 fn identifier(reader: &Reader<'_>, at: &Cursor, what: &str) -> Option<String> {
+    if at
+        .node
+        .text()
+        .is_some_and(|text| text.starts_with(ringway_proto::key::PREFIX))
+    {
+        reader.error(
+            Code::BadName,
+            at,
+            format!("a key cannot name {what}"),
+            "take it out of the file and revoke it",
+        );
+        return None;
+    }
     let text = reader.any_text(at)?;
     if let Err(rule) = names::check_id(text) {
         reader.error(
@@ -211,12 +227,12 @@ fn hash(reader: &Reader<'_>, at: &Cursor) -> Option<String> {
     let (message, hint) = if text.starts_with(ringway_proto::key::PREFIX) {
         (
             "this is a key, not the hash of one",
-            "take it out of the file and revoke it; `ringway keys hash` prints the hash of a key",
+            "take it out of the file and revoke it; `ringway keys create --json` prints the hash of a new one",
         )
     } else {
         (
             "this is not the hash of a key",
-            "write `sha256:` and 64 lower-case hex digits, as `ringway keys create` prints them",
+            "write `sha256:` and 64 lower-case hex digits, as `ringway keys create --json` prints them",
         )
     };
     reader.error(Code::BadValue, at, message, hint);

@@ -103,6 +103,9 @@ impl Mask {
                 }
             })
             .collect();
+        // A block of text hides its lines; how far they are indented is no secret.
+        let indent = source.iter().take_while(|c| c.is_whitespace()).count();
+        visible[..indent].fill(true);
         if !self.parsed {
             reveal_words_before_colons(source, &mut visible);
         }
@@ -146,18 +149,21 @@ fn reveal_references(source: &[char], visible: &mut [bool]) {
     while index + 1 < source.len() {
         if source[index] == '$' && source[index + 1] == '{' {
             let name = index + 2;
-            let mut end = source[name..]
-                .iter()
-                .position(|c| !is_word(*c))
-                .map_or(source.len(), |n| name + n);
-            let prefix: String = source[name..end].iter().collect();
-            if matches!(prefix.as_str(), "env" | "input") && source.get(end) == Some(&':') {
-                let rest = end + 1;
-                end = source[rest..]
+            let run = |from: usize, fits: fn(char) -> bool| {
+                source[from..]
                     .iter()
-                    .position(|c| !is_word(*c))
-                    .map_or(source.len(), |n| rest + n);
-            }
+                    .position(|c| !fits(*c))
+                    .map_or(source.len(), |length| from + length)
+            };
+            let variable = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            let mut end = run(name, variable);
+            let prefix: String = source[name..end].iter().collect();
+            // An id has dashes; in a variable one would begin a shell's `${NAME-default}`.
+            end = match (prefix.as_str(), source.get(end)) {
+                ("env", Some(':')) => run(end + 1, variable),
+                ("input", Some(':')) => run(end + 1, is_word),
+                _ => end,
+            };
             if source.get(end) == Some(&'}') {
                 end += 1;
             }

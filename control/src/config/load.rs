@@ -214,7 +214,10 @@ mod tests {
             .into(),
             ..Written::default()
         };
-        Loader::new("/etc/ringway.yaml").with_keys("/state/keys.json").with_surroundings(Arc::new(world)).load()
+        Loader::new("/etc/ringway.yaml")
+            .with_keys("/state/keys.json")
+            .with_surroundings(Arc::new(world))
+            .load()
     }
 
     fn store(records: &str) -> String {
@@ -238,7 +241,14 @@ mod tests {
     }
 
     fn ids(outcome: &Outcome) -> Vec<&str> {
-        outcome.config.as_ref().unwrap().keys.iter().map(|key| key.id.as_str()).collect()
+        outcome
+            .config
+            .as_ref()
+            .unwrap()
+            .keys
+            .iter()
+            .map(|key| key.id.as_str())
+            .collect()
     }
 
     #[test]
@@ -276,17 +286,27 @@ mod tests {
 
     #[test]
     fn a_missing_file_says_so() {
-        let outcome = Loader::new("/nope.yaml").with_surroundings(Arc::new(Written::default())).load();
-        assert_eq!(outcome.findings.list[0].message, "cannot read the configuration: it does not exist");
+        let outcome = Loader::new("/nope.yaml")
+            .with_surroundings(Arc::new(Written::default()))
+            .load();
+        assert_eq!(
+            outcome.findings.list[0].message,
+            "cannot read the configuration: it does not exist"
+        );
     }
 
     #[test]
     fn a_changed_setting_needs_a_restart_and_says_where_it_stands() {
         let before = load(&file(), &store("")).config.unwrap();
-        let after = load(&format!("{}drain: 5s\n", file()), &store("")).config.unwrap();
+        let after = load(&format!("{}drain: 5s\n", file()), &store(""))
+            .config
+            .unwrap();
         let findings = after.needing_restart(&before.settings);
         assert_eq!(findings.list.len(), 1);
-        assert_eq!((findings.list[0].code, findings.list[0].line), (Code::NeedsRestart, 4));
+        assert_eq!(
+            (findings.list[0].code, findings.list[0].line),
+            (Code::NeedsRestart, 4)
+        );
         assert_eq!(findings.list[0].path, "drain");
         assert!(after.needing_restart(&after.settings).is_empty());
     }
@@ -300,11 +320,25 @@ mod tests {
             files: [(PathBuf::from("/e"), file.as_bytes().to_vec())].into(),
             now: 0,
         };
-        let config = Loader::new("/e").with_surroundings(Arc::new(world)).load().config.unwrap();
+        let config = Loader::new("/e")
+            .with_surroundings(Arc::new(world))
+            .load()
+            .config
+            .unwrap();
         let document = config.document(7, |name| (name != "c").then(|| format!("unix:/run/{name}.sock")));
-        let servers: Vec<_> = document.servers.iter().map(|server| (&*server.name, &*server.url)).collect();
+        let servers: Vec<_> = document
+            .servers
+            .iter()
+            .map(|server| (&*server.name, &*server.url))
+            .collect();
         assert_eq!(servers, [("b", "unix:/run/b.sock"), ("a", "https://x/mcp")]);
-        assert_eq!(document.servers[1].headers["k"], "d-${K}", "the secret is not in the document");
-        assert_eq!(config.bridged().map(|server| &*server.name).collect::<Vec<_>>(), ["b", "c"]);
+        assert_eq!(
+            document.servers[1].headers["k"], "d-${K}",
+            "the secret is not in the document"
+        );
+        assert_eq!(
+            config.bridged().map(|server| &*server.name).collect::<Vec<_>>(),
+            ["b", "c"]
+        );
     }
 }

@@ -15,7 +15,7 @@ use super::{
     surroundings::Surroundings,
     yaml,
 };
-use crate::import::desktop;
+use crate::import::serve;
 use ringway_proto::snapshot::Gateway;
 use std::{
     collections::BTreeMap,
@@ -91,7 +91,7 @@ pub fn read(bytes: &[u8], file: &str, directory: &Path, surroundings: &dyn Surro
     };
     let cursor = Cursor::root(Rc::clone(&root));
     let config = match kind(text, &root) {
-        Kind::Desktop => desktop::config(&reader, &cursor),
+        Kind::Desktop => serve::config(&reader, &cursor),
         Kind::Ringway => ringway(&reader, &cursor),
     };
     let config = config.filter(|_| !reader.has_errors());
@@ -166,12 +166,12 @@ pub fn to_json(text: &str) -> Option<serde_json::Value> {
 
 /// The kinds of file that are read as a configuration.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+enum Kind {
     Ringway,
     Desktop,
 }
 
-pub(crate) fn kind(text: &str, root: &Node) -> Kind {
+fn kind(text: &str, root: &Node) -> Kind {
     if root.peek("mcpServers").is_some() || root.peek("mcp").is_some_and(|mcp| mcp.peek("servers").is_some())
     {
         return Kind::Desktop;
@@ -191,6 +191,11 @@ pub(crate) fn kind(text: &str, root: &Node) -> Kind {
     } else {
         Kind::Ringway
     }
+}
+
+/// Whether the file is one of ours rather than a desktop client's.
+pub(crate) fn is_ringway(text: &str, root: &Node) -> bool {
+    kind(text, root) == Kind::Ringway
 }
 
 fn ringway(reader: &Reader<'_>, root: &Cursor) -> Option<Config> {

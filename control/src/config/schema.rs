@@ -197,7 +197,7 @@ struct PackageParts {
 #[derive(JsonSchema)]
 #[schemars(untagged)]
 enum Text {
-    Text(String),
+    Written(String),
     Number(f64),
     Truth(bool),
 }
@@ -238,11 +238,11 @@ enum HttpVersion {
 struct Timeouts {
     /// Connect, TLS included; `5s` unless said otherwise.
     connect: Option<Duration>,
-    /// From the last byte of the request to the head of the response; `60s` unless said otherwise.
+    /// From the last byte of the request to the head of the response, which may come with the answer; `5m` unless said otherwise.
     header: Option<Duration>,
-    /// Between two pieces of a response; `2m` unless said otherwise.
+    /// Between two pieces of a response; `5m` unless said otherwise.
     idle: Option<Duration>,
-    /// One whole call; `10m` unless said otherwise.
+    /// One whole call; `30m` unless said otherwise.
     total: Option<Duration>,
 }
 
@@ -262,7 +262,7 @@ struct Pattern(String);
 struct Key {
     /// Stable id, shown in logs and records.
     id: Text,
-    /// `sha256:` and 64 hex digits, as `ringway keys create` and `ringway keys hash` print them.
+    /// `sha256:` and 64 hex digits, as `ringway keys create --json` prints them.
     #[schemars(extend("pattern" = "^sha256:[0-9a-f]{64}$"))]
     hash: String,
     /// Who holds it.
@@ -339,7 +339,7 @@ struct Limits {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{access, read, server, settings};
+    use super::super::{access, local, read, server, settings};
     use super::*;
     use std::collections::BTreeSet;
 
@@ -363,7 +363,7 @@ mod tests {
             ("Log", settings::LOG_KEYS),
             ("Limits", settings::LIMIT_KEYS),
             ("Server", server::SERVER_KEYS),
-            ("PackageParts", server::PACKAGE_KEYS),
+            ("PackageParts", local::PACKAGE_KEYS),
             ("Timeouts", server::TIMEOUT_KEYS),
             ("Role", access::ROLE_KEYS),
             ("Key", access::KEY_KEYS),

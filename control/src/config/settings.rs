@@ -36,21 +36,23 @@ pub(crate) fn settings(reader: &Reader<'_>, root: &Fields) -> Settings {
     if let Some(at) = root.get("admin") {
         settings.admin = admin(reader, at);
     }
-    if let (Some(admin), Some(at)) = (settings.admin, root.get("admin").or_else(|| root.get("listen"))) {
-        if admin.port() != 0
+    let same = |admin: SocketAddr| {
+        admin.port() != 0
             && settings
                 .listeners
                 .iter()
                 .any(|listener| listener.address == admin)
-        {
-            let hint = "give one of them another port, or switch the second off: `admin: off`";
-            reader.error(
-                Code::Conflict,
-                at,
-                "`listen` and `admin` have the same address",
-                hint,
-            );
-        }
+    };
+    if settings.admin.is_some_and(same)
+        && let Some(at) = root.get("admin").or_else(|| root.get("listen"))
+    {
+        let hint = "give one of them another port, or switch the second off: `admin: off`";
+        reader.error(
+            Code::Conflict,
+            at,
+            "`listen` and `admin` have the same address",
+            hint,
+        );
     }
     if let Some(at) = root.get("workers") {
         settings.workers = workers(reader, at);
@@ -207,8 +209,15 @@ fn workers(reader: &Reader<'_>, at: &Cursor) -> Workers {
         reader.show(at);
         return Workers::Auto;
     }
-    if at.node.text().is_some() {
-        reader.choice(at, &[("auto", ())]);
+    if let Some(text) = at.node.text() {
+        reader.show(at);
+        let hint = format!("`auto`, or a number from 1 to {WORKERS_MAX}");
+        reader.error(
+            Code::BadValue,
+            at,
+            format!("{} is no number of threads", quote(text)),
+            hint,
+        );
         return Workers::Auto;
     }
     let count = reader

@@ -293,12 +293,18 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(60);
 
     fn with_servers(names: &[&str]) -> String {
-        let servers: String = names.iter().map(|name| format!("  {name}: {{ command: x }}\n")).collect();
+        let servers: String = names
+            .iter()
+            .map(|name| format!("  {name}: {{ command: x }}\n"))
+            .collect();
         format!("servers:\n{servers}roles: {{ r: {{ allow: [\"*\"] }} }}\nanonymous: {{ roles: [r] }}\n")
     }
 
     async fn next(watch: &mut Watch) -> Change {
-        tokio::time::timeout(PATIENCE, watch.next()).await.expect("a change within the minute").unwrap()
+        tokio::time::timeout(PATIENCE, watch.next())
+            .await
+            .expect("a change within the minute")
+            .unwrap()
     }
 
     async fn loaded(watch: &mut Watch) -> Config {
@@ -336,10 +342,14 @@ mod tests {
         fs::write(&file, with_servers(&["a"])).unwrap();
         let (_, mut watch) = watch(Loader::new(&file));
         fs::write(&file, "servers: 1\n").unwrap();
-        let Change::Rejected(findings) = next(&mut watch).await else { panic!("it is bad") };
+        let Change::Rejected(findings) = next(&mut watch).await else {
+            panic!("it is bad")
+        };
         assert_eq!(findings.list[0].code, Code::WrongType);
         fs::remove_file(&file).unwrap();
-        let Change::Rejected(findings) = next(&mut watch).await else { panic!("it is gone") };
+        let Change::Rejected(findings) = next(&mut watch).await else {
+            panic!("it is gone")
+        };
         assert_eq!(findings.list[0].code, Code::UnreadableFile);
         fs::write(&file, with_servers(&["b"])).unwrap();
         assert_eq!(names(&loaded(&mut watch).await), ["b"]);
@@ -368,12 +378,17 @@ mod tests {
         let secret = elsewhere.path().join("token");
         fs::write(&secret, "one").unwrap();
         let file = scratch.path().join("ringway.yaml");
-        let server = format!("{{ command: x, env: {{ T: \"${{file:{}}}\" }} }}", secret.display());
+        let server = format!(
+            "{{ command: x, env: {{ T: \"${{file:{}}}\" }} }}",
+            secret.display()
+        );
         fs::write(&file, format!("servers: {{ a: {server} }}\n")).unwrap();
         let (_, mut watch) = watch(Loader::new(&file));
         fs::write(&secret, "two").unwrap();
         let config = loaded(&mut watch).await;
-        let crate::config::ServerKind::Local(local) = &config.servers[0].kind else { panic!("it is local") };
+        let crate::config::ServerKind::Local(local) = &config.servers[0].kind else {
+            panic!("it is local")
+        };
         assert_eq!(local.env[0].1.expose(), "two");
     }
 
@@ -382,7 +397,11 @@ mod tests {
         let scratch = tempfile::tempdir().unwrap();
         let state = State::open(scratch.path().join("state")).unwrap();
         let store = Store::of(&state);
-        let new = NewKey { name: "ci".to_owned(), roles: vec!["r".to_owned()], ..NewKey::default() };
+        let new = NewKey {
+            name: "ci".to_owned(),
+            roles: vec!["r".to_owned()],
+            ..NewKey::default()
+        };
         let file = scratch.path().join("ringway.yaml");
         fs::write(&file, with_servers(&["a"])).unwrap();
         let (_, mut watch) = watch(Loader::new(&file).with_keys(state.keys_path()));

@@ -4,7 +4,7 @@
 //! Gemini writes `httpUrl`, others `serverUrl`; placeholders are translated (`placeholder.rs`); names become valid
 //! ones. These files belong to other programs, so keys without a meaning here are warnings, never errors.
 //!
-//! Two uses: [`config`] serves from such a file as it is, [`drafts`] turns it into a `ringway.yaml`.
+//! Two uses: `serve.rs` serves from such a file as it is, [`drafts`] turns it into a `ringway.yaml`.
 
 use super::{
     Body, Draft, Variable,
@@ -12,11 +12,9 @@ use super::{
     placeholder::{Translated, translate},
 };
 use crate::config::{
-    Code, Config, Cursor, Field, IDLE_STOP, LegacySse, LocalServer, Node, Program, Reader, Remote, Secret,
-    Server, ServerKind, Sharing, Template, Value, command, is_variable_name, normal_server_name, of_servers,
-    origin, passed_on, quote, read_headers,
+    Code, Cursor, Field, Fields, Node, Program, Reader, Value, command, is_variable_name, normal_server_name,
+    quote,
 };
-use ringway_proto::snapshot::{Anonymous, HttpVersion, Role, Timeouts};
 use std::rc::Rc;
 
 /// Keys of an entry that have a meaning here.
@@ -34,8 +32,6 @@ const ENTRY_KEYS: &[&str] = &[
     "disabled",
     "enabled",
 ];
-/// The role that everybody on this machine gets when the file names none.
-const EVERYONE: &str = "everyone";
 
 /// Where the servers are in a desktop file, with the path to them.
 pub(crate) fn servers_of(root: &Node) -> Option<(&Rc<Node>, &'static str)> {
@@ -51,14 +47,14 @@ pub(crate) fn servers_of(root: &Node) -> Option<(&Rc<Node>, &'static str)> {
 }
 
 /// One entry, its keys looked at but nothing resolved.
-struct Entry {
-    name: String,
-    key: Cursor,
-    enabled: bool,
-    transport: Transport,
+pub(crate) struct Entry {
+    pub name: String,
+    pub key: Cursor,
+    pub enabled: bool,
+    pub transport: Transport,
 }
 
-enum Transport {
+pub(crate) enum Transport {
     Stdio {
         program: Program,
         args: Vec<Text>,
@@ -73,42 +69,15 @@ enum Transport {
 }
 
 /// A value in our spelling and where it stands.
-struct Text {
-    at: Cursor,
-    translated: Translated,
+pub(crate) struct Text {
+    pub at: Cursor,
+    pub translated: Translated,
 }
 
 /// What a file says of the values a person is asked for.
-struct Input {
-    id: String,
-    description: Option<String>,
-}
-
-/// Serves from a desktop file as it is: every server, for callers on this machine, without a key.
-pub(crate) fn config(reader: &Reader<'_>, root: &Cursor) -> Option<Config> {
-    let inputs = inputs(reader, root);
-    let entries = entries(reader, root);
-    let servers = entries
-        .iter()
-        .filter(|entry| entry.enabled)
-        .filter_map(|entry| server(reader, entry, &inputs));
-    let mut config = of_servers(reader, servers.collect());
-    config.roles = vec![Role {
-        name: EVERYONE.to_owned(),
-        allow: vec!["*".to_owned()],
-    }];
-    config.anonymous = Some(Anonymous {
-        roles: vec![EVERYONE.to_owned()],
-        allow_on_public_listeners: false,
-    });
-    let hint = "`ringway import` turns this file into a ringway.yaml, in which roles and keys can be set";
-    reader.warn(
-        Code::Assumed,
-        root,
-        "callers on this machine may use every tool without a key",
-        hint,
-    );
-    Some(config)
+pub(crate) struct Input {
+    pub id: String,
+    pub description: Option<String>,
 }
 
 /// The servers of a desktop file for a `ringway.yaml`.
@@ -191,7 +160,7 @@ pub(crate) fn drafts(
 
 // ---- entries ----
 
-fn entries(reader: &Reader<'_>, root: &Cursor) -> Vec<Entry> {
+pub(crate) fn entries(reader: &Reader<'_>, root: &Cursor) -> Vec<Entry> {
     let Some((servers, path)) = servers_of(&root.node) else {
         let hint = "write `\"mcpServers\": { \"name\": { \"command\": … } }`";
         reader.error(
@@ -242,6 +211,7 @@ fn others_are_ignored(reader: &Reader<'_>, root: &Cursor, path: &str) {
     if let Some(first) = others.first() {
         let more = match others.len() {
             1 => String::new(),
+            2 => " and 1 more key".to_owned(),
             count => format!(" and {} more keys", count - 1),
         };
         reader.warn(
@@ -328,14 +298,14 @@ fn entry(reader: &Reader<'_>, field: &Field) -> Option<Entry> {
 }
 
 /// The value of `type` (or `transport`) when it is none of `expected`.
-fn stated_type(reader: &Reader<'_>, fields: &crate::config::Fields, expected: &[&str]) -> Option<Cursor> {
+fn stated_type(reader: &Reader<'_>, fields: &Fields, expected: &[&str]) -> Option<Cursor> {
     let at = fields.get("type").or_else(|| fields.get("transport"))?;
     reader.show(at);
     let text = at.node.text()?;
     (!expected.contains(&text)).then(|| at.clone())
 }
 
-fn stdio(reader: &Reader<'_>, fields: &crate::config::Fields, at: &Cursor) -> Option<Transport> {
+fn stdio(reader: &Reader<'_>, fields: &Fields, at: &Cursor) -> Option<Transport> {
     let program = command(reader, at);
     let mut args = Vec::new();
     for item in fields
@@ -379,7 +349,7 @@ fn stdio(reader: &Reader<'_>, fields: &crate::config::Fields, at: &Cursor) -> Op
     }
 }
 
-fn remote(reader: &Reader<'_>, fields: &crate::config::Fields, url: &Field) -> Option<Transport> {
+fn remote(reader: &Reader<'_>, fields: &Fields, url: &Field) -> Option<Transport> {
     let stated = fields
         .get("type")
         .or_else(|| fields.get("transport"))
@@ -431,7 +401,7 @@ fn remote(reader: &Reader<'_>, fields: &crate::config::Fields, url: &Field) -> O
     })
 }
 
-fn texts(reader: &Reader<'_>, fields: &crate::config::Fields, name: &str) -> Vec<(Field, Text)> {
+fn texts(reader: &Reader<'_>, fields: &Fields, name: &str) -> Vec<(Field, Text)> {
     let Some(fields) = fields
         .get(name)
         .and_then(|at| reader.fields(at, &format!("`{name}`"), &[]))
@@ -460,7 +430,7 @@ fn text(reader: &Reader<'_>, at: &Cursor) -> Option<Text> {
     }
 }
 
-fn inputs(reader: &Reader<'_>, root: &Cursor) -> Vec<Input> {
+pub(crate) fn inputs(reader: &Reader<'_>, root: &Cursor) -> Vec<Input> {
     let Some(list) = root.node.peek("inputs") else {
         return Vec::new();
     };
@@ -478,107 +448,4 @@ fn inputs(reader: &Reader<'_>, root: &Cursor) -> Vec<Input> {
         Some(Input { id, description })
     });
     described.collect()
-}
-
-// ---- serving from the file as it is ----
-
-fn server(reader: &Reader<'_>, entry: &Entry, inputs: &[Input]) -> Option<Server> {
-    let template = |text: &Text| template(reader, text, inputs);
-    let kind = match &entry.transport {
-        Transport::Stdio {
-            program,
-            args,
-            env,
-            cwd,
-        } => {
-            let value = |text: &Text| passed_on(reader, &text.at, &template(text)?);
-            let args: Vec<Option<Secret>> = args.iter().map(value).collect();
-            let env: Vec<Option<(String, Secret)>> = env
-                .iter()
-                .map(|(field, text)| Some((field.name.clone(), value(text)?)))
-                .collect();
-            let cwd = match cwd {
-                Some(text) => Some(reader.directory.join(value(text)?.expose())),
-                None => None,
-            };
-            ServerKind::Local(LocalServer {
-                program: program.clone(),
-                args: args.into_iter().collect::<Option<_>>()?,
-                env: env.into_iter().collect::<Option<_>>()?,
-                cwd,
-                sharing: Sharing::default(),
-                idle_stop: Some(IDLE_STOP),
-            })
-        }
-        Transport::Remote { legacy, url, headers } => {
-            let address = template(url).and_then(|template| reader.address(&url.at, &template, false));
-            let fields = headers
-                .iter()
-                .filter_map(|(field, text)| Some((field.clone(), template(text)?)));
-            let headers = read_headers(reader, fields, address.as_ref());
-            let url = address?;
-            let origin = origin(url.expose());
-            if *legacy {
-                let headers = headers
-                    .into_iter()
-                    .map(|header| (header.name, header.value))
-                    .collect();
-                ServerKind::LegacySse(LegacySse {
-                    url,
-                    origin,
-                    headers,
-                    ca_file: None,
-                })
-            } else {
-                let headers = headers
-                    .into_iter()
-                    .map(|header| (header.name, header.document))
-                    .collect();
-                ServerKind::Remote(Remote {
-                    url,
-                    origin,
-                    http: HttpVersion::Auto,
-                    ca_file: None,
-                    headers,
-                })
-            }
-        }
-    };
-    let position = entry.key.node.start;
-    Some(Server {
-        name: entry.name.clone(),
-        enabled: true,
-        timeouts: Timeouts::default(),
-        position,
-        kind,
-    })
-}
-
-/// The template of a value; what an editor would ask a person for must be set in the environment.
-fn template(reader: &Reader<'_>, text: &Text, inputs: &[Input]) -> Option<Template> {
-    let mut complete = true;
-    for (id, name) in &text.translated.inputs {
-        if reader.surroundings.variable(name).is_some() {
-            continue;
-        }
-        complete = false;
-        let described = inputs
-            .iter()
-            .find(|input| input.id == *id)
-            .and_then(|input| input.description.as_deref());
-        let message = format!("the editor asks a person for {}; here nobody is asked", quote(id));
-        let what = described
-            .map(|text| format!(" ({})", quote(text)))
-            .unwrap_or_default();
-        let hint = format!("set the environment variable `{name}`{what} before starting");
-        reader.error(Code::UnsetVariable, &text.at, message, hint);
-    }
-    let template = match Template::parse(&text.translated.text) {
-        Ok(template) => template,
-        Err((message, hint)) => {
-            reader.error(Code::BadReference, &text.at, message, hint);
-            return None;
-        }
-    };
-    complete.then_some(template)
 }

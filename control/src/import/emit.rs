@@ -7,16 +7,12 @@ use super::{Body, Draft, Variable};
 use crate::config::{Package, Program, plain_is_text};
 use std::fmt::Write as _;
 
-/// What an editor needs to complete and check the file; `ringway schema` prints the schema.
-const SCHEMA_LINE: &str = "# yaml-language-server: $schema=ringway.schema.json";
-
 pub(crate) fn yaml<'d>(
     drafts: impl IntoIterator<Item = &'d Draft>,
     variables: &[Variable],
     source: &str,
 ) -> String {
     let mut out = String::new();
-    let _ = writeln!(out, "{SCHEMA_LINE}");
     let _ = writeln!(out, "# Imported from {}.", one_line(source));
     if !variables.is_empty() {
         let _ = writeln!(out, "# Set these before starting:");
@@ -47,7 +43,7 @@ pub(crate) fn yaml<'d>(
     }
     out.push_str(
         "\n# Callers on this machine may use every tool. For others, narrow the role and give out keys:\n\
-         # `ringway keys create --name NAME --role everyone`.\n\
+         # `ringway keys create NAME --role everyone`.\n\
          roles:\n  everyone: { allow: [\"*\"] }\nanonymous: { roles: [everyone] }\n",
     );
     out

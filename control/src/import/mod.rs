@@ -9,7 +9,7 @@
 //! place; `emit.rs` writes them down. Nothing is run, fetched or resolved: the text that comes out means the same
 //! on any machine, once the variables in the list are set there.
 //!
-//! A desktop file can also be served from as it is; that way is `desktop::config`.
+//! A desktop file can also be served from as it is; that way is `serve.rs`.
 
 pub(crate) mod desktop;
 mod emit;
@@ -17,10 +17,11 @@ mod package;
 mod placeholder;
 mod registry;
 mod secrets;
+pub(crate) mod serve;
 
 use crate::config::{
-    Code, Cursor, Finding, Findings, Node, Program, Reader, Severity, Surroundings, Value, Written, parse,
-    text,
+    Code, Cursor, Finding, Findings, Node, Program, Reader, Severity, Surroundings, Value, Written,
+    is_ringway, parse, text,
 };
 use std::{path::Path, rc::Rc};
 
@@ -100,9 +101,14 @@ pub fn import(bytes: &[u8], source: &str, directory: &Path) -> Import {
     };
     let cursor = Cursor::root(Rc::clone(&root));
     let mut variables = Vec::new();
-    let drafts = match form(&root) {
+    let drafts = match form(text, &root) {
         Form::Desktop => desktop::drafts(&reader, &cursor, &mut variables),
         Form::Registry => registry::drafts(&reader, &cursor, &mut variables),
+        Form::Ringway => {
+            let hint = "`ringway check` reads it as it is";
+            reader.error(Code::Unsupported, &cursor, "this is a ringway.yaml already", hint);
+            Vec::new()
+        }
         Form::Other => {
             let hint = "known are `mcpServers`, VS Code's `servers`, and the registry's `server.json`";
             reader.error(
@@ -131,16 +137,21 @@ pub fn import(bytes: &[u8], source: &str, directory: &Path) -> Import {
 enum Form {
     Desktop,
     Registry,
+    Ringway,
     Other,
 }
 
-fn form(root: &Node) -> Form {
+fn form(text: &str, root: &Node) -> Form {
     let server = root
         .peek("server")
         .filter(|server| matches!(server.value, Value::Map(_)));
     let registry = |node: &Node| node.peek("packages").is_some() || node.peek("remotes").is_some();
     if desktop::servers_of(root).is_some() {
-        Form::Desktop
+        if is_ringway(text, root) {
+            Form::Ringway
+        } else {
+            Form::Desktop
+        }
     } else if registry(root) || server.is_some_and(|server| registry(server)) {
         Form::Registry
     } else {

@@ -73,9 +73,14 @@ impl Translated {
                     None => (plain, ""),
                 };
                 if !is_variable_name(name) {
-                    // The part before the colon is a word of the editor, never a secret.
-                    let word = inside.split(':').next().unwrap_or_default();
-                    return Err(format!("`${{{word}…}}` has a meaning inside an editor only"));
+                    // A word of the editor; what follows it could be anything.
+                    let end = inside
+                        .find(|c: char| !c.is_ascii_alphanumeric())
+                        .unwrap_or(inside.len());
+                    return Err(format!(
+                        "`${{{}…}}` has a meaning inside an editor only",
+                        &inside[..end]
+                    ));
                 }
                 self.variable(name, default);
             }

@@ -1,0 +1,139 @@
+//! Serving from a desktop file as it is: for callers on this machine, without a key.
+
+use super::desktop::{Entry, Input, Text, Transport, entries, inputs};
+use crate::config::{
+    Code, Config, Cursor, IDLE_STOP, LegacySse, LocalServer, Reader, Remote, Secret, Server, ServerKind,
+    Sharing, Template, of_servers, origin, passed_on, quote, read_headers,
+};
+use ringway_proto::snapshot::{Anonymous, HttpVersion, Role, Timeouts};
+
+/// The role that everybody on this machine gets, since the file names none.
+const EVERYONE: &str = "everyone";
+
+/// Serves from a desktop file as it is: every server, for callers on this machine, without a key.
+pub(crate) fn config(reader: &Reader<'_>, root: &Cursor) -> Option<Config> {
+    let inputs = inputs(reader, root);
+    let entries = entries(reader, root);
+    let servers = entries
+        .iter()
+        .filter(|entry| entry.enabled)
+        .filter_map(|entry| server(reader, entry, &inputs));
+    let mut config = of_servers(reader, servers.collect());
+    config.roles = vec![Role {
+        name: EVERYONE.to_owned(),
+        allow: vec!["*".to_owned()],
+    }];
+    config.anonymous = Some(Anonymous {
+        roles: vec![EVERYONE.to_owned()],
+        allow_on_public_listeners: false,
+    });
+    let hint = "`ringway import` turns this file into a ringway.yaml, in which roles and keys can be set";
+    reader.warn(
+        Code::Assumed,
+        root,
+        "callers on this machine may use every tool without a key",
+        hint,
+    );
+    Some(config)
+}
+
+fn server(reader: &Reader<'_>, entry: &Entry, inputs: &[Input]) -> Option<Server> {
+    let template = |text: &Text| template(reader, text, inputs);
+    let kind = match &entry.transport {
+        Transport::Stdio {
+            program,
+            args,
+            env,
+            cwd,
+        } => {
+            let value = |text: &Text| passed_on(reader, &text.at, &template(text)?);
+            let args: Vec<Option<Secret>> = args.iter().map(value).collect();
+            let env: Vec<Option<(String, Secret)>> = env
+                .iter()
+                .map(|(field, text)| Some((field.name.clone(), value(text)?)))
+                .collect();
+            let cwd = match cwd {
+                Some(text) => Some(reader.directory.join(value(text)?.expose())),
+                None => None,
+            };
+            ServerKind::Local(LocalServer {
+                program: program.clone(),
+                args: args.into_iter().collect::<Option<_>>()?,
+                env: env.into_iter().collect::<Option<_>>()?,
+                cwd,
+                sharing: Sharing::default(),
+                idle_stop: Some(IDLE_STOP),
+            })
+        }
+        Transport::Remote { legacy, url, headers } => {
+            let address = template(url).and_then(|template| reader.address(&url.at, &template, false));
+            let fields = headers
+                .iter()
+                .filter_map(|(field, text)| Some((field.clone(), template(text)?)));
+            let headers = read_headers(reader, fields, address.as_ref());
+            let url = address?;
+            let origin = origin(url.expose());
+            if *legacy {
+                let headers = headers
+                    .into_iter()
+                    .map(|header| (header.name, header.value))
+                    .collect();
+                ServerKind::LegacySse(LegacySse {
+                    url,
+                    origin,
+                    headers,
+                    ca_file: None,
+                })
+            } else {
+                let headers = headers
+                    .into_iter()
+                    .map(|header| (header.name, header.document))
+                    .collect();
+                ServerKind::Remote(Remote {
+                    url,
+                    origin,
+                    http: HttpVersion::Auto,
+                    ca_file: None,
+                    headers,
+                })
+            }
+        }
+    };
+    let position = entry.key.node.start;
+    Some(Server {
+        name: entry.name.clone(),
+        enabled: true,
+        timeouts: Timeouts::default(),
+        position,
+        kind,
+    })
+}
+
+/// The template of a value; what an editor would ask a person for must be set in the environment.
+fn template(reader: &Reader<'_>, text: &Text, inputs: &[Input]) -> Option<Template> {
+    let mut complete = true;
+    for (id, name) in &text.translated.inputs {
+        if reader.surroundings.variable(name).is_some() {
+            continue;
+        }
+        complete = false;
+        let described = inputs
+            .iter()
+            .find(|input| input.id == *id)
+            .and_then(|input| input.description.as_deref());
+        let message = format!("the editor asks a person for {}; here nobody is asked", quote(id));
+        let what = described
+            .map(|text| format!(" ({})", quote(text)))
+            .unwrap_or_default();
+        let hint = format!("set the environment variable `{name}`{what} before starting");
+        reader.error(Code::UnsetVariable, &text.at, message, hint);
+    }
+    let template = match Template::parse(&text.translated.text) {
+        Ok(template) => template,
+        Err((message, hint)) => {
+            reader.error(Code::BadReference, &text.at, message, hint);
+            return None;
+        }
+    };
+    complete.then_some(template)
+}
