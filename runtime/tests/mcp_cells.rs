@@ -1,5 +1,7 @@
 //! The four cells: old and new clients × old and new servers, through the merged and the single endpoint.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a panic is the report of a test")]
+
 mod mcp_support;
 
 use mcp_support::{Client, Described, Request, Running, Upstream, Wire, document};

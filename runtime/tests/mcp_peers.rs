@@ -1,5 +1,7 @@
 //! What real peers rarely do, and hostile ones often: each gets the right answer, nothing hangs, nothing leaks.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a panic is the report of a test")]
+
 mod mcp_support;
 
 use mcp_support::{Described, Running, Upstream, document};

@@ -61,7 +61,9 @@ impl Script {
 fn on_worker<F: Future>(test: impl Fn(SideThread, Script) -> F) {
     for driver in [Driver::Uring, Driver::Epoll] {
         let side = SideThread::start("side").expect("starts");
-        let ran = io::run(driver, io::timeout(PATIENCE, test(side, Script::default())));
+        let ran = io::run(driver, async {
+            io::timeout(PATIENCE, test(side, Script::default())).await
+        });
         ran.expect("the driver runs")
             .unwrap_or_else(|_| panic!("{driver:?}: too long"));
     }

@@ -403,7 +403,14 @@ fn each_deadline_has_its_own_fault_and_resets_the_stream() {
             false,
             FaultKind::HeaderTimeout,
         ),
-        (Timeouts { idle_ms: 100, ..usual }, true, FaultKind::IdleTimeout),
+        (
+            Timeouts {
+                idle_ms: 100,
+                ..usual
+            },
+            true,
+            FaultKind::IdleTimeout,
+        ),
         (
             Timeouts {
                 total_ms: 100,
@@ -719,4 +726,31 @@ fn idle_connections_and_those_of_vanished_endpoints_say_goodbye() {
             until(|| stats(&pools).open == 0).await;
         },
     );
+}
+
+#[test]
+fn a_worker_may_end_with_calls_under_way() {
+    let kept: Rc<std::cell::RefCell<Vec<io::Task<()>>>> = Rc::default();
+    on_workers(limits(), |pools| {
+        let kept = kept.clone();
+        async move {
+            let peer = Peer::start(|listener| {
+                let mut conn = Frames::open(listener.accept(), &[]);
+                for _ in 0..30 {
+                    let (stream, _) = conn.request();
+                    conn.head(stream);
+                }
+            });
+            let endpoint = h2c(&peer);
+            for _ in 0..30 {
+                let (pools, endpoint) = (pools.clone(), endpoint.clone());
+                kept.borrow_mut().push(io::spawn(async move {
+                    let response = pools.send(&endpoint, ANYONE, post("{}")).await;
+                    std::future::pending::<()>().await;
+                    drop(response);
+                }));
+            }
+            peer.finished().await;
+        }
+    });
 }

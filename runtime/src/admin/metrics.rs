@@ -101,7 +101,8 @@ pub fn render(stats: &Stats, shared: &Shared, health: &Health, silent: usize) ->
 fn upstreams(out: &mut String, stats: &Stats) {
     let mut servers: Vec<(&String, &Upstream)> = stats.upstream.iter().collect();
     servers.sort_by_key(|(name, _)| *name);
-    let metrics: [(&Metric, fn(&Upstream) -> u64); 6] = [
+    type Number = fn(&Upstream) -> u64;
+    let metrics: [(&Metric, Number); 6] = [
         (&UP_OPEN, |u| u.open),
         (&UP_IDLE, |u| u.idle),
         (&UP_WAITING, |u| u.waiting),

@@ -65,15 +65,16 @@ pub async fn sleep(duration: Duration) {
 
 /// `future` with an end. It is dropped when time is up, so a read in it must belong to a socket that is given up
 /// then; other reads use [`Stream::read_append_until`](super::Stream::read_append_until).
-pub async fn timeout<F: Future>(duration: Duration, future: F) -> Result<F::Output, Elapsed> {
-    monoio::time::timeout(duration, future).await.map_err(|_| Elapsed)
+pub fn timeout<F: Future>(duration: Duration, future: F) -> impl Future<Output = Result<F::Output, Elapsed>> {
+    // Not an `async fn`: that would hold `future` twice, at every level of nesting. The price: the timer is made
+    // here, so this must be called on a worker and not only awaited there.
+    monoio::time::timeout(duration, future).map(|done| done.map_err(|_| Elapsed))
 }
 
 /// [`timeout`] with an absolute end.
-pub async fn timeout_at<F: Future>(at: Instant, future: F) -> Result<F::Output, Elapsed> {
-    monoio::time::timeout_at(monoio::time::Instant::from_std(at), future)
-        .await
-        .map_err(|_| Elapsed)
+pub fn timeout_at<F: Future>(at: Instant, future: F) -> impl Future<Output = Result<F::Output, Elapsed>> {
+    let at = monoio::time::Instant::from_std(at);
+    monoio::time::timeout_at(at, future).map(|done| done.map_err(|_| Elapsed))
 }
 
 /// Whichever of two pinned futures is done first; the first named wins a tie. Neither is dropped.

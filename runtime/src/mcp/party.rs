@@ -116,6 +116,32 @@ impl Notes {
     }
 }
 
+/// Servers that lately took too long to open a leg: sessions that begin now do not wait for them.
+#[derive(Default)]
+pub struct Slow {
+    since: RefCell<HashMap<String, Instant>>,
+}
+
+/// How long a server is taken to be slow after it was.
+const SLOW_FOR: Duration = Duration::from_secs(30);
+
+impl Slow {
+    /// Whether to wait for it.
+    pub fn is_slow(&self, server: &str) -> bool {
+        self.since.borrow().get(server).is_some_and(|since| since.elapsed() < SLOW_FOR)
+    }
+
+    /// It took too long.
+    pub fn was_slow(&self, server: &str) {
+        self.since.borrow_mut().insert(server.to_owned(), Instant::now());
+    }
+
+    /// It did not. The table holds no more names than there are servers.
+    pub fn was_quick(&self, server: &str) {
+        self.since.borrow_mut().remove(server);
+    }
+}
+
 impl Party {
     /// `initialize` parameters out of raw parts.
     pub fn init_params(revision: Revision, capabilities: &[u8], info: Option<&[u8]>) -> Bytes {

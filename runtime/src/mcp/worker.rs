@@ -7,7 +7,7 @@
 use super::{
     calls::Calls,
     legacy, modern,
-    party::Notes,
+    party::{Notes, Slow},
     record::{Outcome, Record},
     reply::{self, Reply},
     shared::{Shared, now_s},
@@ -42,6 +42,8 @@ pub struct Mcp {
     pub calls: Rc<Calls>,
     /// What is known of parties.
     pub notes: Notes,
+    /// Servers not to wait for.
+    pub slow: Slow,
     /// Counters and histograms.
     pub stats: RefCell<Stats>,
     /// Told when a new snapshot is live.
@@ -95,6 +97,7 @@ impl Mcp {
             pools,
             calls: Rc::default(),
             notes: Notes::default(),
+            slow: Slow::default(),
             stats: RefCell::default(),
             published,
             view: RefCell::new(Rc::new(View::new(live))),

@@ -2,6 +2,7 @@
 
 use super::fault::{Fault, FaultKind};
 use crate::io;
+use futures_util::FutureExt;
 use ringway_proto::snapshot::Timeouts;
 use std::{
     future::Future,
@@ -64,8 +65,9 @@ pub(super) struct End {
 
 impl End {
     /// Awaits `future` until the end. What `future` owns is dropped then.
-    pub(super) async fn bound<F: Future>(&self, future: F) -> Result<F::Output, FaultKind> {
-        io::timeout_at(self.at, future).await.map_err(|_| self.kind)
+    pub(super) fn bound<F: Future>(&self, future: F) -> impl Future<Output = Result<F::Output, FaultKind>> {
+        let kind = self.kind;
+        io::timeout_at(self.at, future).map(move |done| done.map_err(|_| kind))
     }
 
     /// The fault of a wait that reached its end.

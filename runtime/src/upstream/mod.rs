@@ -188,7 +188,8 @@ impl Pools {
                 count(&counters.reused);
                 stream
             }
-            Grant::Dial(slot) => match self.dial(slot, endpoint, clock, counters).await? {
+            // Boxed: rare, and eight times the size of the rest of a call.
+            Grant::Dial(slot) => match Box::pin(self.dial(slot, endpoint, clock, counters)).await? {
                 Opened::Http1(connection) => {
                     return http1::exchange(connection, false, endpoint, request, clock, limits).await;
                 }
@@ -338,7 +339,7 @@ impl Shared {
 
     /// Starts the task that closes aged connections; it ends when none is left to age.
     fn watch_idle(self: &Rc<Self>) {
-        if self.watching.replace(true) {
+        if io::running().is_none() || self.watching.replace(true) {
             return;
         }
         let every = Duration::from_millis(u64::from(self.limits.idle_ms / 8).clamp(10, 1_000));

@@ -1,5 +1,6 @@
 //! A small service with a door to its insides, and clients that speak byte by byte.
 #![allow(dead_code, reason = "each test file uses its part")]
+#![allow(clippy::unwrap_used, reason = "a panic in a test is its report")]
 
 use bytes::Bytes;
 use ringway_core::limits::DownstreamLimits;

@@ -4,6 +4,7 @@
 //! test wants and reads what came. [`gateway`] starts the data plane between them on an ephemeral port.
 
 #![allow(dead_code, reason = "each test file uses its part")]
+#![allow(clippy::expect_used, clippy::unwrap_used, missing_docs, reason = "a panic is the report of a test")]
 
 use ringway_core::{limits, seal::SealKey};
 use ringway_proto::snapshot::{

@@ -105,6 +105,7 @@ pub(super) async fn serve<S: Service>(hall: &Rc<Hall<S>>, stream: Stream, buf: B
     io.linger(millis(limits.linger_timeout_ms)).await;
 }
 
+#[expect(clippy::large_enum_variant, reason = "made and taken apart on the spot")]
 enum Event {
     Accepted(Option<Result<Accepted, h2::Error>>),
     Leave,

@@ -130,13 +130,13 @@ async fn answer<S: Service>(
         Body::Full(data) => Some(data.len() as u64),
         Body::Stream(stream) => stream.length,
     };
+    let mut head = http::Response::new(());
     let fields = head::write(&headers, hall.date.now(), length);
     let (Some(fields), Ok(status)) = (fields, StatusCode::from_u16(status)) else {
         tracing::error!("an answer cannot be sent: bad status or field");
-        respond.send_reset(Reason::INTERNAL_ERROR);
-        return Ok(());
+        *head.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+        return respond.send_response(head, true).map(drop).map_err(|_| Gone);
     };
-    let mut head = http::Response::new(());
     *head.status_mut() = status;
     *head.headers_mut() = fields;
     let at_once = bodiless || length == Some(0);
@@ -173,6 +173,8 @@ async fn pull<S>(hall: &Hall<S>, out: &mut SendStream<Bytes>, stream: BodyStream
         }
         send(hall, out, chunk, false).await?;
     }
+    // A reset throws away what still stands in the queue; what came before the break was good.
+    io::yield_now().await;
     out.send_reset(Reason::INTERNAL_ERROR);
     Ok(())
 }

@@ -188,7 +188,7 @@ impl Legacy<'_> {
         let leg = self.session.party.leg(mcp, view, server).await?;
         let request = mcp.calls.note(self.session.party.id, id.clone(), out.server_name().to_owned(), leg);
         let (answer, leg) = self.session.party.post(mcp, view, server, out.doc.clone(), false).await?;
-        if self.call.scope != Scope::Merged {
+        if transparent(self.call).is_some() {
             return passed(out.server_name(), answer);
         }
         match answer {

@@ -64,18 +64,16 @@ pub async fn initialize(mcp: &Rc<Mcp>, call: &Call, doc: &Bytes, message: &Messa
         &mut sealed::entropy,
     );
     call.record.session(revision);
-    let answer = match (transparent(call), call.scope) {
-        (Some(server), _) => {
+    let answer = match transparent(call) {
+        Some(server) => {
             let (leg, answer) = transparent_leg(mcp, call, server, revision, known.is_some(), doc, message).await?;
             token.revision = leg.revision;
             set_leg(&mut token, &call.view, server, &leg);
             answer
         }
-        (None, scope) => {
-            if scope == Scope::Merged {
-                for (server, leg) in open_legs(mcp, call, &token).await {
-                    set_leg(&mut token, &call.view, server, &leg);
-                }
+        None => {
+            for (server, leg) in open_legs(mcp, call, &token).await {
+                set_leg(&mut token, &call.view, server, &leg);
             }
             lists::initialize(call, revision, &relay::id_of(doc, message))
         }
@@ -122,27 +120,38 @@ async fn open_legs(mcp: &Rc<Mcp>, call: &Call, token: &SessionToken) -> Vec<(Ser
     let permits = snapshot.permits(&call.principal);
     let wanted = (0..snapshot.servers.len()).filter_map(|at| u16::try_from(at).ok()).map(ServerIndex).filter(|server| {
         let at = &snapshot.servers[server.at()];
-        permits.server(*server) && at.ready && at.revision_legacy.is_some()
+        let in_scope = matches!(call.scope, Scope::Merged) || call.scope == Scope::Server(*server);
+        in_scope && permits.server(*server) && at.ready && at.revision_legacy.is_some()
     });
     let init = Party::init_params(token.revision, &token.capabilities, token.client_info.as_deref());
     let (id, revision) = (token.id, token.revision);
     let opening = wanted.map(|server| {
+        let name = call.view.server(server).name.to_string();
+        let patience = if mcp.slow.is_slow(&name) { Duration::ZERO } else { LEGS_DEADLINE };
         let (mcp, view, init) = (mcp.clone(), call.view.clone(), init.clone());
         // A task of its own: a leg that comes too late for the token is noted and serves the first call.
         let opened = io::spawn(async move {
             let party = Party { id, held: false, revision, init, sealed: Vec::new() };
             party.leg(&mcp, &view, server).await.map(|leg| (server, leg))
         });
-        async move { io::timeout(LEGS_DEADLINE, opened).await.ok().flatten() }
+        async move { (name, patience, io::timeout(patience, opened).await.ok().flatten()) }
     });
     let mut legs = Vec::new();
-    for (opened, at) in join_all(opening).await.into_iter().zip(0..) {
+    for (server, patience, opened) in join_all(opening).await {
         match opened {
-            Some(Ok(leg)) => legs.push(leg),
-            Some(Err(rejection)) => {
-                tracing::warn!(leg = at, reason = rejection.reason(), "a session begins without one of its legs");
+            Some(Ok(leg)) => {
+                mcp.slow.was_quick(&server);
+                legs.push(leg);
             }
-            None => tracing::info!(leg = at, "a session begins before one of its legs is open"),
+            Some(Err(rejection)) => {
+                tracing::warn!(server, reason = rejection.reason(), "a session begins without one of its legs");
+            }
+            None => {
+                tracing::info!(server, "a session begins before one of its legs is open");
+                if !patience.is_zero() {
+                    mcp.slow.was_slow(&server);
+                }
+            }
         }
     }
     legs

@@ -45,7 +45,9 @@ impl Resets {
     pub(super) fn reset(condemned: Condemned) {
         let connection = condemned.stream.connection.clone();
         let resets = &connection.resets;
-        if connection.ended.borrow().is_some() || resets.spend(Instant::now()) {
+        // A worker that ends drops what its tasks held; nothing can be put off there.
+        let now_or_never = connection.ended.borrow().is_some() || io::running().is_none();
+        if now_or_never || resets.spend(Instant::now()) {
             return condemned.execute();
         }
         resets.late.borrow_mut().push_back(condemned);
