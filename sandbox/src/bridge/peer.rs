@@ -129,6 +129,11 @@ impl Peer {
         self.greeting.era()
     }
 
+    /// Whether it serves one session alone.
+    pub(crate) fn is_own(&self) -> bool {
+        matches!(self.audience, Audience::One(_))
+    }
+
     /// Ends it on purpose; does not wait.
     pub(crate) fn stop(&self) {
         // Relaxed: read after the end has been announced through a channel.

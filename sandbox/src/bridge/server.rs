@@ -328,12 +328,15 @@ impl Server {
         if !peer.was_stopped() {
             tracing::warn!(server = %self.name, "local server {how}");
             state.note(how, &peer.link.last_words());
-            state.backoff.failed(
-                Instant::now(),
-                peer.since.elapsed(),
-                random::fraction(),
-                &self.limits,
-            );
+            // A session's own process that crashed on its client's call says nothing about the others'.
+            if !peer.is_own() {
+                state.backoff.failed(
+                    Instant::now(),
+                    peer.since.elapsed(),
+                    random::fraction(),
+                    &self.limits,
+                );
+            }
         }
         drop(state);
         self.sessions

@@ -270,7 +270,7 @@ impl Supervisor {
         );
         self.phase.send_replace(Phase::Ended(end));
 
-        let left = descendants::end(&self.signs, self.term_grace).await;
+        let left = descendants::end(&mut self.signs, self.term_grace).await;
         if left > 0 {
             tracing::error!(
                 server = self.name,

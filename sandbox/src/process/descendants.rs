@@ -45,13 +45,13 @@ pub(super) async fn remember(signs: &mut Signs) {
 
 /// Ends all descendants, the leader excepted: SIGTERM, `grace` to comply, SIGKILL. All that became our children
 /// have been waited for afterwards. Returns the number of those that would not die.
-pub(super) async fn end(signs: &Signs, grace: Duration) -> usize {
+pub(super) async fn end(signs: &mut Signs, grace: Duration) -> usize {
     let deadline = Instant::now() + grace;
     let (mut pause, mut killed, mut asked) = (LOOK_AGAIN.0, 0, false);
     loop {
         let (looked, first) = (signs.clone(), !asked);
         let kill = Instant::now() >= deadline;
-        let found = spawn_blocking(move || {
+        let (found, unwaited) = spawn_blocking(move || {
             let found = looked.find();
             for (pid, started) in &found {
                 match (kill, first) {
@@ -61,19 +61,23 @@ pub(super) async fn end(signs: &Signs, grace: Duration) -> usize {
                 }
             }
             orphans::sweep(Instant::now());
-            found.len()
+            let unwaited = looked.unwaited();
+            (found, unwaited)
         })
         .await
         // Only when the runtime is shutting down: nobody is left to look.
         .unwrap_or_default();
-        if found == 0 {
+        let left = found.len() + unwaited;
+        if left == 0 {
             orphans::forget_ended();
             return 0;
         }
+        // A process that is about to end has lost its environment before it is a zombie; it is still to be waited for.
+        signs.known.extend(found);
         asked = true;
         killed += u32::from(kill);
         if killed > KILL_ROUNDS_MAX {
-            return found;
+            return left;
         }
         sleep(pause).await;
         pause = (pause * 2).min(LOOK_AGAIN.1);
@@ -81,6 +85,16 @@ pub(super) async fn end(signs: &Signs, grace: Duration) -> usize {
 }
 
 impl Signs {
+    /// Those found earlier that are dead children of ours and yet cannot be waited for: a process with several
+    /// threads looks like a zombie as soon as its first thread is one.
+    fn unwaited(&self) -> usize {
+        let us = raw(getpid());
+        let dead = |(pid, started): &&(Pid, u64)| {
+            proc::stat(*pid).is_some_and(|stat| stat.started == *started && stat.zombie && stat.parent == us)
+        };
+        self.known.iter().filter(dead).count()
+    }
+
     /// The living descendants with their start times.
     fn find(&self) -> Vec<(Pid, u64)> {
         let us = getpid();

@@ -13,7 +13,9 @@
 //! Children belong to the process, not to a [`Sandbox`](crate::Sandbox), hence the one static table.
 
 use super::proc::{self, Stat};
-use rustix::process::{Pid, WaitOptions, getpgrp, set_child_subreaper, waitpid};
+use rustix::process::{
+    Pid, WaitId, WaitIdOptions, WaitOptions, getpgrp, set_child_subreaper, waitid, waitpid,
+};
 use std::{
     collections::{HashMap, HashSet},
     io,
@@ -70,17 +72,19 @@ pub(super) fn note(pid: Pid, stat: &Stat) {
 /// later sweep should look again.
 pub(crate) fn sweep(now: Instant) -> bool {
     let mut table = table();
+    // One system call tells whether there is anything to do at all.
+    let any = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    if !matches!(waitid(WaitId::All, any), Ok(Some(_))) {
+        table.strangers.clear();
+        return false;
+    }
     let own_group = raw(getpgrp());
     let mut unknown = HashMap::new();
-    let children = proc::children();
-    for pid in &children {
-        if table.leaders.contains(&raw(*pid)) {
+    for (pid, stat) in proc::children() {
+        if table.leaders.contains(&raw(pid)) || !stat.zombie {
             continue;
         }
-        let Some(stat) = proc::stat(*pid).filter(|stat| stat.zombie) else {
-            continue;
-        };
-        let key = (raw(*pid), stat.started);
+        let key = (raw(pid), stat.started);
         if !table.leaders.contains(&stat.group) && !table.marked.contains(&key) {
             if stat.group == own_group {
                 continue;
@@ -91,9 +95,11 @@ pub(crate) fn sweep(now: Instant) -> bool {
                 continue;
             }
         }
-        // Gone already when its starter was faster: nothing lost.
-        let _ = waitpid(Some(*pid), WaitOptions::NOHANG);
-        table.marked.remove(&key);
+        // `None`: its first thread is dead, others are still ending; a signal tells when they have. An error: its
+        // starter was faster, and nothing is lost.
+        if !matches!(waitpid(Some(pid), WaitOptions::NOHANG), Ok(None)) {
+            table.marked.remove(&key);
+        }
     }
     let pending = !unknown.is_empty();
     table.strangers = unknown;

@@ -1,7 +1,7 @@
 //! The few facts read from `/proc`. A process can end at any moment, so every answer is an option.
 
 use rustix::process::Pid;
-use std::{fs, io, os::unix::ffi::OsStrExt};
+use std::{fs, io};
 
 /// What `/proc/<pid>/stat` says of a process, dead ones that nobody waited for included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,37 +52,12 @@ pub(super) fn environment_has(pid: Pid, entry: &[u8]) -> bool {
         .is_ok_and(|environment| environment.split(|b| *b == 0).any(|e| e == entry))
 }
 
-/// The children of this process, dead or alive.
-pub(super) fn children() -> Vec<Pid> {
-    by_thread().unwrap_or_else(|_| {
-        // A kernel without CONFIG_PROC_CHILDREN: ask everybody who their parent is.
-        let us = rustix::process::getpid().as_raw_nonzero().get();
-        all()
-            .into_iter()
-            .filter(|pid| stat(*pid).is_some_and(|s| s.parent == us))
-            .collect()
-    })
-}
-
-/// Children are listed with the thread that started or adopted them.
-fn by_thread() -> io::Result<Vec<Pid>> {
-    let mut found = Vec::new();
-    for thread in fs::read_dir("/proc/self/task")? {
-        let mut path = thread?.path();
-        path.push("children");
-        debug_assert!(path.as_os_str().as_bytes().starts_with(b"/proc/self/task/"));
-        match fs::read_to_string(&path) {
-            Ok(list) => found.extend(
-                list.split_ascii_whitespace()
-                    .filter_map(|p| Pid::from_raw(p.parse().ok()?)),
-            ),
-            // The thread has ended since; a missing file of a living thread is seen on the main one.
-            Err(error)
-                if error.kind() == io::ErrorKind::NotFound && path.parent().is_some_and(|p| !p.exists()) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(found)
+/// The children of this process, dead or alive. Asks everybody who their parent is: the list that the kernel keeps
+/// per thread (`/proc/self/task/*/children`) leaves some out while others end, as proc(5) warns.
+pub(super) fn children() -> Vec<(Pid, Stat)> {
+    let us = rustix::process::getpid().as_raw_nonzero().get();
+    let stats = all().into_iter().filter_map(|pid| Some((pid, stat(pid)?)));
+    stats.filter(|(_, stat)| stat.parent == us).collect()
 }
 
 #[cfg(test)]
@@ -119,9 +94,10 @@ mod tests {
             .spawn()
             .expect("sleep");
         let pid = Pid::from_child(&child);
-        assert!(children().contains(&pid));
+        let listed = || children().into_iter().any(|(child, _)| child == pid);
+        assert!(listed());
         child.kill().expect("kill");
         child.wait().expect("wait");
-        assert!(!children().contains(&pid));
+        assert!(!listed());
     }
 }
