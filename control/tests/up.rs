@@ -216,6 +216,23 @@ fn without_a_configuration_a_first_call_needs_nothing_else() {
 }
 
 #[test]
+fn an_address_in_use_is_said_and_nothing_is_left_running() {
+    let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let gateway = Gateway::start(here.path(), None, &[]);
+    let address = gateway.url.trim_start_matches("http://").trim_end_matches("/mcp");
+    let second = Command::new(env!("CARGO_BIN_EXE_ringway"))
+        .args(["up", "--no-admin", "--listen", address, "--state-dir", "state"])
+        .current_dir(there.path())
+        .env_remove("XDG_RUNTIME_DIR")
+        .output()
+        .unwrap();
+    assert_eq!(second.status.code(), Some(1));
+    let said = String::from_utf8(second.stderr).unwrap();
+    assert!(said.contains(address) && said.contains("next:"), "{said}");
+    assert!(second.stdout.is_empty(), "no welcome");
+}
+
+#[test]
 fn a_changed_file_takes_effect_and_a_bad_one_does_not() {
     let here = tempfile::tempdir().unwrap();
     let file = here.path().join("ringway.yaml");

@@ -36,13 +36,15 @@ pub fn config_if_good(said: Option<&Path>) -> Option<Config> {
 pub fn state_path(args: &StateArgs, config: Option<&Config>) -> Result<PathBuf, Stop> {
     let of_config = config.and_then(|config| config.settings.state_dir.clone());
     let said = args.state_dir.clone().or(of_config);
-    state::directory(said.as_deref(), &System).ok_or_else(|| {
+    let path = state::directory(said.as_deref(), &System).ok_or_else(|| {
         Stop::new(
             Exit::Usage,
             "there is no place for state: $HOME is not set",
             "pass --state-dir DIR or set $RINGWAY_STATE_DIR",
         )
-    })
+    })?;
+    // Absolute, because sockets in it are named to others.
+    Ok(std::path::absolute(&path).unwrap_or(path))
 }
 
 /// Opens the state directory, creating it where missing.

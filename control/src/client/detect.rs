@@ -26,12 +26,23 @@ use std::{collections::BTreeMap, sync::atomic::AtomicU64};
 /// Instructions are kept up to here; they are text for a model's context.
 const INSTRUCTION_CHARS_MAX: usize = 64 << 10;
 
+/// What part of the whole time the modern greeting may take when there is another to try.
+const DISCOVER_SHARE: u32 = 3;
+
 pub(super) async fn connect(peer: Peer, mode: Mode, declared: &'static str) -> Result<McpClient, Failure> {
     if mode == Mode::Legacy {
         return initialize(peer, declared).await;
     }
-    let modern = match discover(peer.clone(), declared).await {
-        Ok(client) => return Ok(client),
+    let mut asked = peer.clone();
+    if mode == Mode::Auto {
+        // Some legacy servers never answer a method they do not know; the greeting they do know needs time too.
+        asked.deadlines.total /= DISCOVER_SHARE;
+    }
+    let modern = match discover(asked, declared).await {
+        Ok(mut client) => {
+            client.peer.deadlines = peer.deadlines;
+            return Ok(client);
+        }
         Err(failure) => failure,
     };
     if mode == Mode::Modern || settled(&modern) {

@@ -144,10 +144,11 @@ impl McpClient {
     pub async fn notify(&self, method: &str, params: Option<&RawValue>) -> Result<(), Failure> {
         let (headers, params) = self.dress(method, params)?;
         let body = message::notification(method, params.as_deref())?;
-        self.peer
-            .post(headers, body, self.peer.deadlines.head)
-            .await
-            .map(|_| ())
+        match self.peer.post(headers, body, self.peer.deadlines.head).await {
+            // A notification has no answer, so whatever stands in the body of a good one is nothing to us.
+            Ok(_) | Err(Failure::Protocol(_)) => Ok(()),
+            Err(failure) => Err(failure),
+        }
     }
 
     /// Ends the session, where there is one. Dropping the client without this leaves it to the server's clock.

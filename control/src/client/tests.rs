@@ -107,6 +107,22 @@ async fn refusals_without_json_rpc_fall_back_too() {
 }
 
 #[tokio::test]
+async fn a_legacy_server_that_never_answers_the_modern_greeting_is_still_reached() {
+    let server = Scripted::start(|seen| match seen.method() {
+        "server/discover" => Answer::Silence,
+        // Nor does it keep to an empty 202 for notifications.
+        "notifications/initialized" => Answer::Whole(200, "text/plain", String::new(), "noted".to_owned()),
+        _ => legacy(seen),
+    })
+    .await;
+    let mut peer = server.peer();
+    peer.deadlines.total = Duration::from_millis(1500);
+    let client = McpClient::connect(peer, Mode::Auto, NOTHING).await.unwrap();
+    assert_eq!(client.era(), Era::Legacy);
+    client.request("tools/list", None).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_credential_that_is_refused_is_not_tried_twice() {
     let server =
         Scripted::start(|_| Answer::Whole(401, "text/plain", String::new(), "who are you?".to_owned())).await;

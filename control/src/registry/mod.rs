@@ -100,7 +100,7 @@ impl fmt::Debug for Spec {
 }
 
 /// What the registry has to know of a local process.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Local {
     /// A text that differs when what is started differs.
     pub fingerprint: String,

@@ -8,7 +8,7 @@ use super::Spec;
 use crate::client::{Deadlines, Failure, ListBounds, McpClient, Mode, Peer, message::METHOD_NOT_FOUND};
 use ringway_proto::{
     revision::{Era, Revision},
-    snapshot::Catalogue,
+    snapshot::{Catalogue, Timeouts},
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -28,6 +28,8 @@ const REMOTE: Deadlines = Deadlines {
     idle: Duration::from_secs(15),
     total: Duration::from_secs(30),
 };
+/// However slow an operator says that a server is, one request of a probe takes no longer.
+const REMOTE_TOTAL_MAX: Duration = Duration::from_secs(60);
 /// A local one may first have to download its package.
 const LOCAL: Deadlines = Deadlines {
     head: Duration::from_secs(150),
@@ -89,8 +91,26 @@ impl Offers {
 /// The peer a spec describes.
 fn peer(spec: &Spec) -> Peer {
     let mut peer = Peer::new(spec.http.clone(), spec.address.clone(), spec.headers.clone());
-    peer.deadlines = if spec.local.is_some() { LOCAL } else { REMOTE };
+    peer.deadlines = deadlines(spec);
     peer
+}
+
+/// Deadlines an operator has set hold for probes too, up to a bound: a probe keeps a place that others wait for.
+fn deadlines(spec: &Spec) -> Deadlines {
+    let set = spec.server.timeouts;
+    if spec.local.is_some() {
+        return LOCAL;
+    }
+    if set == Timeouts::default() {
+        return REMOTE;
+    }
+    let bounded = |ms: u32| Duration::from_millis(u64::from(ms)).min(REMOTE_TOTAL_MAX);
+    let total = bounded(set.total_ms);
+    Deadlines {
+        head: bounded(set.header_ms).min(total),
+        idle: bounded(set.idle_ms).min(total),
+        total,
+    }
 }
 
 /// A failure in words that may be logged.

@@ -30,7 +30,7 @@ use tokio::{
 };
 
 /// A whole probe of a remote server: a greeting or two and four lists.
-const REMOTE_PROBE: Duration = Duration::from_secs(90);
+const REMOTE_PROBE: Duration = Duration::from_secs(120);
 /// The same of a local one, whose process may have to be installed first.
 const LOCAL_PROBE: Duration = Duration::from_secs(240);
 /// How long the lists wait for the stream that tells of their changes.

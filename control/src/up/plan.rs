@@ -11,7 +11,10 @@ use crate::{
 };
 use ring::digest::{Context, SHA256};
 use ringway_core::snapshot::{Finding, Snapshot};
-use ringway_sandbox::{self as sandbox, Launch, Sandbox, Transport, http_client::HttpClient};
+use ringway_sandbox::{
+    self as sandbox, Launch, Sandbox, Transport,
+    http_client::{AddressError, HttpClient},
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -24,50 +27,49 @@ const NEVER: Duration = Duration::from_secs(u32::MAX as u64);
 /// Makes a plan of a configuration. Local servers get their bridge here; those that are gone keep theirs until
 /// [`retire`], so that calls of the old snapshot still find it.
 pub async fn prepare(config: &Config, sandbox: &Sandbox, key: Option<&Secret>) -> Result<Plan, Vec<Finding>> {
-    let mut bridges = BTreeMap::new();
-    for server in config.bridged() {
-        let Some(local) = bridged(server) else { continue };
-        match sandbox.ensure(local).await {
-            Ok(address) => drop(bridges.insert(server.name.clone(), address)),
-            Err(error) => return Err(vec![finding(&server.name, error.to_string())]),
-        }
-    }
-    let mut document = config.document(0, |name| bridges.get(name).cloned());
+    // Bridges are made last: a configuration that is refused must not have touched a running server.
+    let mut document = config.document(0, |name| Some(format!("unix:/unmade/{name}.sock")));
     if let Some(key) = key {
         development::admit(&mut document, key);
     }
     let snapshot = Snapshot::compile(&document, &ringway_runtime::mcp::secrets::read)?;
+    let entries = std::mem::take(&mut document.servers);
     let mut clients = Clients::default();
-    let mut servers = Vec::with_capacity(document.servers.len());
-    for (server, compiled) in std::mem::take(&mut document.servers)
-        .into_iter()
-        .zip(&snapshot.servers)
-    {
-        let name = server.name.clone();
-        let address = server
-            .url
-            .parse()
-            .map_err(|e: sandbox::http_client::AddressError| vec![finding(&name, e.reason)])?;
+    let mut drafts = Vec::with_capacity(entries.len());
+    for (entry, compiled) in entries.into_iter().zip(&snapshot.servers) {
         let http = clients
-            .trusting(server.ca_file.as_deref())
-            .map_err(|e| vec![finding(&name, e)])?;
-        let headers = compiled.headers.iter().map(|(name, value)| {
-            (
-                String::from_utf8_lossy(name).into_owned(),
-                String::from_utf8_lossy(value.expose()).into_owned(),
-            )
-        });
-        let kind = config
+            .trusting(entry.ca_file.as_deref())
+            .map_err(|e| vec![finding(&entry.name, e)])?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let headers = compiled
+            .headers
+            .iter()
+            .map(|(name, value)| (text(name), text(value.expose())));
+        drafts.push((entry, headers.collect(), http));
+    }
+    let mut servers = Vec::with_capacity(drafts.len());
+    for (mut entry, headers, http) in drafts {
+        let configured = config
             .servers
             .iter()
-            .find(|configured| configured.name == name)
-            .map(|server| &server.kind);
+            .find(|configured| configured.name == entry.name);
+        if let Some(local) = configured.and_then(bridged) {
+            entry.url = sandbox
+                .ensure(local)
+                .await
+                .map_err(|e| vec![finding(&entry.name, e.to_string())])?;
+        }
+        let address = entry
+            .url
+            .parse()
+            .map_err(|e: AddressError| vec![finding(&entry.name, e.reason)])?;
+        let local = configured.and_then(|server| local_of(&server.kind));
         servers.push(Spec {
-            server,
+            server: entry,
             address,
-            headers: headers.collect(),
+            headers,
             http,
-            local: kind.and_then(local_of),
+            local,
         });
     }
     Ok(Plan { document, servers })
@@ -213,5 +215,56 @@ fn finding(server: &str, message: impl Into<String>) -> Finding {
     Finding {
         path: format!("servers.{server}"),
         message: message.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Written, read};
+    use std::path::Path;
+
+    fn config(text: &str) -> Config {
+        let outcome = read(text.as_bytes(), "test", Path::new("/"), &Written::default());
+        outcome
+            .config
+            .unwrap_or_else(|| panic!("{}", outcome.findings.render_human(false)))
+    }
+
+    fn fingerprint(server: &str) -> Local {
+        let config = config(&format!("servers:\n  a: {server}\n"));
+        local_of(&config.servers[0].kind).unwrap()
+    }
+
+    #[test]
+    fn a_fingerprint_differs_with_everything_that_is_started_and_shows_none_of_it() {
+        let plain = fingerprint("{command: serve, args: [x, y]}");
+        assert_eq!(plain, fingerprint("{command: serve, args: [x, y]}"));
+        for other in [
+            "{command: serve, args: [xy]}",
+            "{command: serve, args: [x, y], env: {A: secret-value}}",
+            "{command: serve, args: [x, y], cwd: /tmp}",
+        ] {
+            let other = fingerprint(other);
+            assert_ne!(plain, other);
+            assert!(!other.fingerprint.contains("secret"));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_configuration_that_is_refused_has_touched_no_server() {
+        let scratch = tempfile::tempdir().unwrap();
+        let sandbox = Sandbox::new(scratch.path().join("s"), ringway_sandbox::Limits::default()).unwrap();
+        let mut config = config("servers:\n  a: {command: serve}\n  b: {url: \"http://127.0.0.1:9/mcp\"}\n");
+        if let ServerKind::Remote(remote) = &mut config.servers[1].kind {
+            remote.ca_file = Some("/no/such/file.pem".into());
+        }
+        let findings = prepare(&config, &sandbox, None).await.unwrap_err();
+        assert!(findings[0].path.contains('b'), "{findings:?}");
+        assert!(sandbox.status().is_empty());
+        config.servers.pop();
+        let plan = prepare(&config, &sandbox, None).await.unwrap();
+        assert!(plan.servers[0].server.url.ends_with("a.sock"));
+        assert_eq!(sandbox.status().len(), 1);
     }
 }

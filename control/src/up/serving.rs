@@ -194,9 +194,22 @@ impl Serving {
             None if self.config.anonymous.is_some() => paste::Access::Open,
             None => paste::Access::Own,
         };
+        // Why a program could not be started, the bridge tells its operator and not its clients.
+        let local = self.sandbox.status();
+        let why = |name: &str| {
+            local
+                .iter()
+                .find(|status| status.name == name)?
+                .last_error
+                .clone()
+        };
         let servers = self.registry.status().into_iter().map(|s| match s.state {
             "up" => format!("{}: {} tools", s.name, s.tools),
-            "down" => format!("{}: down, {}", s.name, s.reason.unwrap_or_default()),
+            "down" => format!(
+                "{}: down, {}",
+                s.name,
+                why(&s.name).or(s.reason).unwrap_or_default()
+            ),
             _ => format!("{}: not answered yet", s.name),
         });
         let welcome = paste::Welcome {
