@@ -248,10 +248,11 @@ pub struct Package {
 /// Who shares a local process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Sharing {
-    /// Each upstream session has its own: nothing of one caller is seen by another.
-    #[default]
+    /// Each upstream session has its own: nothing of one caller is seen by another, and the server may ask its
+    /// client for samples, input and roots.
     Session,
-    /// All callers share one. For servers that keep nothing between calls.
+    /// All callers share one, which is told of no client capabilities (decision 0005).
+    #[default]
     Shared,
 }
 

@@ -158,7 +158,7 @@ struct Server {
     env: Option<BTreeMap<String, Text>>,
     /// The program's working directory.
     cwd: Option<String>,
-    /// Who shares a process: each session has its own, or all share one.
+    /// Who shares a process: all share one (`shared`, unless said otherwise), or each session has its own.
     sharing: Option<Sharing>,
     /// An idle process is ended after this long; `10m` unless said otherwise. `never` keeps it.
     idle_stop: Option<Duration>,
@@ -221,7 +221,7 @@ enum Size {
 enum Sharing {
     /// Each upstream session has a process of its own.
     Session,
-    /// All callers share one process. For servers that keep nothing between calls.
+    /// All callers share one process, which cannot ask their clients for anything.
     Shared,
 }
 

@@ -73,6 +73,7 @@ impl Config {
             );
         }
         let anonymous = match &self.anonymous {
+            None if self.keys.is_empty() => "refused; while there are no keys, `ringway up` makes one".to_owned(),
             None => "refused".to_owned(),
             Some(anonymous) => {
                 let place = if anonymous.allow_on_public_listeners {
@@ -102,8 +103,8 @@ fn describe(server: &Server) -> String {
             )
         }
         ServerKind::Local(local) => {
-            let shared = if local.sharing == Sharing::Shared {
-                ", shared"
+            let shared = if local.sharing == Sharing::Session {
+                ", one process per session"
             } else {
                 ""
             };

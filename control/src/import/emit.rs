@@ -42,9 +42,9 @@ pub(crate) fn yaml<'d>(
         out.push_str(" {}\n");
     }
     out.push_str(
-        "\n# Callers on this machine may use every tool. For others, narrow the role and give out keys:\n\
-         # `ringway keys create NAME --role everyone`.\n\
-         roles:\n  everyone: { allow: [\"*\"] }\nanonymous: { roles: [everyone] }\n",
+        "\n# Until there are keys, `ringway up` makes one for this machine. Others: narrow the role and give out keys\n\
+         # with `ringway keys create NAME --role everyone`.\n\
+         roles:\n  everyone: { allow: [\"*\"] }\n",
     );
     out
 }

@@ -1,16 +1,14 @@
-//! Serving from a desktop file as it is: for callers on this machine, without a key.
+//! Serving from a desktop file as it is: every server, and nobody who may use them but the holder of the
+//! development key, because such a file has no word for rights.
 
 use super::desktop::{Entry, Input, Text, Transport, entries, inputs};
 use crate::config::{
     Code, Config, Cursor, IDLE_STOP, LegacySse, LocalServer, Reader, Remote, Secret, Server, ServerKind,
     Sharing, Template, of_servers, origin, passed_on, quote, read_headers,
 };
-use ringway_proto::snapshot::{Anonymous, HttpVersion, Role, Timeouts};
+use ringway_proto::snapshot::{HttpVersion, Timeouts};
 
-/// The role that everybody on this machine gets, since the file names none.
-const EVERYONE: &str = "everyone";
-
-/// Serves from a desktop file as it is: every server, for callers on this machine, without a key.
+/// Serves from a desktop file as it is.
 pub(crate) fn config(reader: &Reader<'_>, root: &Cursor) -> Option<Config> {
     let inputs = inputs(reader, root);
     let entries = entries(reader, root);
@@ -18,23 +16,7 @@ pub(crate) fn config(reader: &Reader<'_>, root: &Cursor) -> Option<Config> {
         .iter()
         .filter(|entry| entry.enabled)
         .filter_map(|entry| server(reader, entry, &inputs));
-    let mut config = of_servers(reader, servers.collect());
-    config.roles = vec![Role {
-        name: EVERYONE.to_owned(),
-        allow: vec!["*".to_owned()],
-    }];
-    config.anonymous = Some(Anonymous {
-        roles: vec![EVERYONE.to_owned()],
-        allow_on_public_listeners: false,
-    });
-    let hint = "`ringway import` turns this file into a ringway.yaml, in which roles and keys can be set";
-    reader.warn(
-        Code::Assumed,
-        root,
-        "callers on this machine may use every tool without a key",
-        hint,
-    );
-    Some(config)
+    Some(of_servers(reader, servers.collect()))
 }
 
 fn server(reader: &Reader<'_>, entry: &Entry, inputs: &[Input]) -> Option<Server> {
