@@ -2,7 +2,7 @@
 //! is left at the deadline, and end with nothing in flight.
 
 use super::{
-    Message, StartError,
+    Message,
     signal::{Live, Signal, Stage},
     vitals::Vitals,
 };
@@ -17,6 +17,8 @@ use ringway_core::limits::{
 };
 use std::{
     net::{SocketAddr, TcpListener as StdListener},
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
     rc::Rc,
     sync::{Arc, mpsc},
     time::{Duration, Instant},
@@ -41,75 +43,84 @@ pub(super) struct Worker {
     pub inbox: async_channel::Receiver<Message>,
     pub vitals: Arc<Vitals>,
     pub limits: DownstreamLimits,
-    pub started: mpsc::Sender<Result<(), StartError>>,
+    pub started: mpsc::Sender<std::io::Result<()>>,
 }
 
 impl Worker {
     /// From the first connection to the last.
     pub(super) async fn live<S: Service>(self, make_service: impl FnOnce() -> Rc<S>) {
-        let signal = Rc::new(Signal::default());
-        let live = Rc::new(Live::default());
-        self.vitals.beat();
-        let hall = Hall::new(
-            make_service(),
-            self.limits,
-            signal.clone(),
-            live.clone(),
-            self.vitals.clone(),
-        );
+        let Self {
+            doors,
+            inbox,
+            vitals,
+            limits,
+            started,
+        } = self;
+        vitals.beat();
+        // A panic that got through to the loop would leave its ring and all that hangs on it behind.
+        let Ok(service) = catch_unwind(AssertUnwindSafe(make_service)) else {
+            let _ = started.send(Err(std::io::Error::other("its service could not be made: panic")));
+            return;
+        };
+        let (signal, live) = (Rc::new(Signal::default()), Rc::new(Live::default()));
+        let hall = Hall::new(service, limits, signal.clone(), live.clone(), vitals.clone());
         let accepting = Rc::new(Live::default());
-        for door in self.doors {
+        for door in doors {
             let (hall, guard) = (hall.clone(), accepting.enter());
             io::spawn(async move {
                 let _guard = guard;
                 serve_door(&hall, door).await;
             });
         }
-        io::spawn(beat(self.vitals.clone(), signal.watch()));
-        let _ = self.started.send(Ok(()));
-        drop(self.started);
+        io::spawn(beat(vitals, signal.watch()));
+        let _ = started.send(Ok(()));
+        drop(started);
 
-        let deadline = run_inbox(&self.inbox).await;
+        let mut deadline = loop {
+            if let Asked::Drain(deadline) = next_message(&inbox).await {
+                break deadline;
+            }
+        };
         signal.set(Stage::Draining);
-        let inbox = self.inbox.clone();
-        // Jobs still run while calls finish: they may be what a call waits for.
-        let jobs = io::spawn(async move { while inbox_job(&inbox).await.is_ok() {} });
-        let finished = async {
+        let mut finished = pin!(async {
             accepting.none().await;
             live.none().await;
-        };
-        if io::timeout_at(deadline, finished).await.is_err() {
-            signal.set(Stage::Cut);
-            let _ = io::timeout(Duration::from_millis(DRAIN_CUT_MS), live.none()).await;
+        });
+        // Jobs still run while calls finish: they may be what a call waits for.
+        while Instant::now() < deadline {
+            let message = pin!(io::timeout_at(deadline, next_message(&inbox)));
+            match io::first(finished.as_mut(), message).await {
+                Ok(()) => break,
+                Err(Ok(Asked::Drain(at))) => deadline = deadline.min(at),
+                Err(Ok(Asked::Job) | Err(io::Elapsed)) => {}
+            }
         }
+        inbox.close();
+        signal.set(Stage::Cut);
+        let _ = io::timeout(Duration::from_millis(DRAIN_CUT_MS), live.none()).await;
         // Those hold a socket for at most the time of a linger.
         let _ = io::timeout(Duration::from_millis(DRAIN_CUT_MS), hall.refusals.none()).await;
-        self.inbox.close();
-        jobs.await;
-        signal.set(Stage::Cut);
         drop(hall);
         io::sleep(SETTLE).await;
     }
 }
 
-/// Runs jobs until a drain is asked for, or nobody is left to ask.
-async fn run_inbox(inbox: &async_channel::Receiver<Message>) -> Instant {
-    loop {
-        match inbox_job(inbox).await {
-            Ok(()) => {}
-            Err(deadline) => return deadline,
-        }
-    }
+enum Asked {
+    /// A job, which has been started.
+    Job,
+    /// To end by then.
+    Drain(Instant),
 }
 
-async fn inbox_job(inbox: &async_channel::Receiver<Message>) -> Result<(), Instant> {
+/// Takes the next message; with nobody left to send one, it is time to end.
+async fn next_message(inbox: &async_channel::Receiver<Message>) -> Asked {
     match inbox.recv().await {
         Ok(Message::Run(start)) => {
             io::spawn(async move { start().await });
-            Ok(())
+            Asked::Job
         }
-        Ok(Message::Drain(deadline)) => Err(deadline),
-        Err(_) => Err(Instant::now()),
+        Ok(Message::Drain(deadline)) => Asked::Drain(deadline),
+        Err(_) => Asked::Drain(Instant::now()),
     }
 }
 

@@ -155,7 +155,7 @@ impl Workers {
 
         let make_service = Arc::new(make_service);
         let (ended_tx, ended) = async_channel::bounded(1);
-        let (started_tx, started) = mpsc::channel();
+        let mut started = Vec::new();
         let (watch_tx, watch_rx) = mpsc::channel();
         let mut shared = Shared {
             addrs,
@@ -165,13 +165,15 @@ impl Workers {
         };
         let mut threads = Vec::new();
         for (number, doors) in bound.into_iter().enumerate() {
+            let (started_tx, started_rx) = mpsc::channel();
+            started.push(started_rx);
             let (inbox_tx, inbox) = async_channel::bounded(WORKER_INBOX_MAX);
             let vitals = Vitals::new();
             shared.inboxes.push(inbox_tx);
             shared.vitals.push(vitals.clone());
             let core = (settings.pin && count == cores.len()).then(|| cores[number]);
             let (make_service, settings) = (make_service.clone(), settings.clone());
-            let (started_tx, ended_tx, watch_tx) = (started_tx.clone(), ended_tx.clone(), watch_tx.clone());
+            let (ended_tx, watch_tx) = (ended_tx.clone(), watch_tx.clone());
             let life = move || {
                 let _held_until_the_end = (ended_tx, watch_tx);
                 let _end = EndMark(vitals.clone());
@@ -186,12 +188,9 @@ impl Workers {
                     limits: settings.limits,
                     started,
                 };
-                if let Err(source) = io::run(settings.driver, worker.live(|| make_service(WorkerId(number))))
-                {
-                    let _ = started_tx.send(Err(StartError::Worker {
-                        worker: number,
-                        source,
-                    }));
+                let life = worker.live(|| make_service(WorkerId(number)));
+                if let Err(error) = io::run(settings.driver, life) {
+                    let _ = started_tx.send(Err(error));
                 }
             };
             let thread = std::thread::Builder::new()
@@ -203,7 +202,7 @@ impl Workers {
                 })?;
             threads.push(thread);
         }
-        drop((started_tx, ended_tx, watch_tx));
+        drop((ended_tx, watch_tx));
 
         let workers = Self {
             handle: Handle {
@@ -211,16 +210,15 @@ impl Workers {
             },
             threads,
         };
-        for _ in 0..count {
-            // A closed channel: a service's constructor panicked.
-            let said = started.recv().unwrap_or_else(|_| {
-                let source = std::io::Error::other("its thread panicked");
-                Err(StartError::Worker { worker: 0, source })
-            });
-            if let Err(error) = said {
+        for (worker, started) in started.into_iter().enumerate() {
+            // A closed channel: the thread ended without a word.
+            let said = started
+                .recv()
+                .unwrap_or_else(|_| Err(std::io::Error::other("its thread ended")));
+            if let Err(source) = said {
                 workers.handle.begin_drain(Instant::now());
                 workers.join();
-                return Err(error);
+                return Err(StartError::Worker { worker, source });
             }
         }
         let watched = workers.handle.shared.vitals.clone();
@@ -286,7 +284,7 @@ impl Handle {
     /// Ends all workers in good order: no new connection is taken, HTTP/2 clients get GOAWAY, HTTP/1 ones
     /// `connection: close` with their next answer, idle connections are closed; calls under way go on until they
     /// are done or `deadline` has passed. The drain begins at once; the future only waits for its end and may be
-    /// awaited on any runtime or dropped.
+    /// awaited on any runtime or dropped. A second call can only bring the deadline forward.
     pub fn drain(&self, deadline: Duration) -> impl Future<Output = Drained> + Send + 'static {
         self.begin_drain(Instant::now() + deadline);
         let shared = self.shared.clone();
