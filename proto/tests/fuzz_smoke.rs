@@ -24,14 +24,19 @@ fn the_corpus_breaks_nothing() {
     }
 }
 
-/// Cuts every corpus file short at each length and changes single bytes: cheap neighbours of interesting inputs.
+/// Cuts every hand-written corpus file short at each length and changes single bytes: cheap neighbours of inputs
+/// somebody found interesting. (What the fuzzer wrote has a hash for a name, and is a neighbour already.)
 #[test]
 fn neighbours_of_the_corpus_break_nothing() {
-    const FILE_BYTES_MAX: usize = 400;
+    const FILE_BYTES_MAX: usize = 600;
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
     for (name, body) in bodies::TARGETS {
-        for file in fs::read_dir(corpus.join(name)).unwrap().take(40) {
+        for file in fs::read_dir(corpus.join(name)).unwrap() {
             let path = file.unwrap().path();
+            let file_name = path.file_name().unwrap().to_string_lossy();
+            if file_name.len() == 40 && file_name.bytes().all(|b| b.is_ascii_hexdigit()) {
+                continue;
+            }
             let input = fs::read(&path).unwrap();
             for at in 0..input.len().min(FILE_BYTES_MAX) {
                 let mut changed = input.clone();
