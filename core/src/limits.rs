@@ -171,6 +171,17 @@ impl Default for DownstreamLimits {
     }
 }
 
+/// Longest silence of a stream that waits for notifications (GET, `subscriptions/listen`): a day, so that even a
+/// peer that no probe can unmask holds its connection for a bounded time.
+pub const STREAM_SILENCE_MAX_MS: u32 = 24 * 3_600 * 1_000;
+/// An idle connection toward a server is probed by the kernel after this long, this often, and taken for dead
+/// after so many probes without an answer: a vanished host is noticed within a minute.
+pub const KEEPALIVE_IDLE_MS: u32 = 30_000;
+/// See [`KEEPALIVE_IDLE_MS`].
+pub const KEEPALIVE_INTERVAL_MS: u32 = 10_000;
+/// See [`KEEPALIVE_IDLE_MS`].
+pub const KEEPALIVE_PROBES: u32 = 3;
+
 /// Bounds of one worker's connections toward MCP servers. A *pool* is one endpoint with one credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamLimits {

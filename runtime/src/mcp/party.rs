@@ -52,8 +52,8 @@ pub struct Party {
 pub struct Note {
     /// Legs by server name.
     legs: RefCell<HashMap<String, Leg>>,
-    /// Held while a leg is opened, so that concurrent calls open one.
-    opening: tokio::sync::Mutex<()>,
+    /// Legs being opened, by server name: each server's own, so that a silent one holds up no other.
+    opening: RefCell<HashMap<String, Rc<Opening>>>,
     /// Level set by `logging/setLevel`, for modern servers.
     pub log_level: RefCell<Option<String>>,
     /// Resources of modern servers the client subscribed to: (server, URI).
@@ -61,6 +61,14 @@ pub struct Note {
     /// Woken when `watches` change.
     pub watches_changed: tokio::sync::Notify,
     used: Cell<Option<Instant>>,
+}
+
+/// A leg being opened: concurrent calls open one, and what became of it is the answer to all who waited for it.
+/// One attempt each, in turn, would take a server's time limit for everybody in front.
+#[derive(Default)]
+struct Opening {
+    turn: tokio::sync::Mutex<()>,
+    failed: RefCell<Option<Rejection>>,
 }
 
 /// A worker's notes.
@@ -184,12 +192,25 @@ impl Party {
         lost: Option<&Leg>,
     ) -> Result<Leg, Rejection> {
         let note = mcp.notes.of(&self.id, self.held);
-        let _one_at_a_time = note.opening.lock().await;
+        let name = view.server(server).name.to_string();
+        let opening = note.opening.borrow_mut().entry(name.clone()).or_default().clone();
+        let _turn = opening.turn.lock().await;
         if let Some(leg) = self.known_leg(mcp, view, server).filter(|leg| Some(leg) != lost) {
             return Ok(leg);
         }
-        let (leg, _) = open(mcp, view, server, self.revision, &self.init).await?;
-        let name = view.server(server).name.to_string();
+        if let Some(rejection) = &*opening.failed.borrow() {
+            return Err(rejection.clone());
+        }
+        let opened = open(mcp, view, server, self.revision, &self.init).await;
+        // Who waits already shares the outcome; who comes from now on looks or tries anew.
+        note.opening.borrow_mut().remove(&name);
+        let leg = match opened {
+            Ok((leg, _)) => leg,
+            Err(rejection) => {
+                *opening.failed.borrow_mut() = Some(rejection.clone());
+                return Err(rejection);
+            }
+        };
         if lost.is_some() {
             tracing::info!(server = %name, "a lost upstream session was opened anew");
         }

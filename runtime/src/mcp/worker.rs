@@ -115,7 +115,7 @@ impl Mcp {
         let number = live.snapshot.number;
         let stale = !Arc::ptr_eq(&self.view.borrow().live, &live);
         if stale {
-            self.pools.retain(|endpoint| live.endpoints().iter().any(|e| std::ptr::eq(Arc::as_ptr(e), endpoint)));
+            self.pools.retain(|endpoint| live.endpoints().iter().any(|e| **e == *endpoint));
             *self.view.borrow_mut() = Rc::new(View::new(live));
             self.published.send_replace(number);
         }
@@ -127,7 +127,7 @@ impl Mcp {
         let view = self.view();
         for pool in self.pools.stats() {
             let named = view.live.endpoints().iter().zip(&view.live.snapshot.servers);
-            let Some((_, server)) = named.into_iter().find(|(endpoint, _)| Arc::ptr_eq(endpoint, &pool.endpoint)) else {
+            let Some((_, server)) = named.into_iter().find(|(endpoint, _)| ***endpoint == *pool.endpoint) else {
                 continue;
             };
             stats.upstream.entry(server.name.to_string()).or_default().add(&Upstream {

@@ -3,6 +3,7 @@
 use super::fault::{Fault, FaultKind};
 use crate::io;
 use futures_util::FutureExt;
+use ringway_core::limits::STREAM_SILENCE_MAX_MS;
 use ringway_proto::snapshot::Timeouts;
 use std::{
     future::Future,
@@ -16,7 +17,7 @@ pub(super) struct Clock {
     pub connect: Duration,
     /// From the last request byte to the response head; for long-lived requests the idle deadline.
     pub header: Duration,
-    /// Between two pieces, either way.
+    /// Between two pieces, either way; for long-lived requests the longest silence of a stream.
     pub idle: Duration,
     /// The end of the call; none for long-lived ones.
     pub total: Option<Instant>,
@@ -33,7 +34,12 @@ impl Clock {
             } else {
                 timeouts.header_ms
             }),
-            idle: millis(timeouts.idle_ms),
+            // Between two notifications days may pass; that the peer is alive, keep-alive probes tell.
+            idle: millis(if long_lived {
+                STREAM_SILENCE_MAX_MS
+            } else {
+                timeouts.idle_ms
+            }),
             total: (!long_lived).then(|| Instant::now() + millis(timeouts.total_ms)),
         }
     }

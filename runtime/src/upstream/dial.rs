@@ -15,7 +15,7 @@ use crate::{
     side::dns::{Resolved, Resolver},
 };
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use ringway_core::limits::CONNECT_STAGGER_MS;
+use ringway_core::limits::{CONNECT_STAGGER_MS, KEEPALIVE_IDLE_MS, KEEPALIVE_INTERVAL_MS, KEEPALIVE_PROBES};
 use ringway_proto::snapshot::HttpVersion;
 use std::{
     cell::RefCell,
@@ -94,7 +94,13 @@ async fn shake_hands(stream: io::Stream, endpoint: &Endpoint, end: &End) -> Resu
 
 async fn connect_one(address: SocketAddr) -> Result<io::Stream, Fault> {
     let connected = io::connect_tcp(address).await;
-    connected.map_err(|e| Fault::unsent(FaultKind::Connect, format!("{address}: {e}")))
+    let stream = connected.map_err(|e| Fault::unsent(FaultKind::Connect, format!("{address}: {e}")))?;
+    let millis = |ms: u32| Duration::from_millis(u64::from(ms));
+    // Without probes a stream over a vanished host would wait for its longest silence; a call has deadlines.
+    if let Err(error) = stream.set_keepalive(millis(KEEPALIVE_IDLE_MS), millis(KEEPALIVE_INTERVAL_MS), KEEPALIVE_PROBES) {
+        tracing::debug!(%error, "a connection has no keep-alive probes");
+    }
+    Ok(stream)
 }
 
 /// The first of `addresses` to connect.
