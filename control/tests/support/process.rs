@@ -94,6 +94,19 @@ impl Process {
         self.child.try_wait().ok().flatten()
     }
 
+    /// Waits for its end without asking for it.
+    pub fn ended(&mut self, patience: Duration) -> Option<ExitStatus> {
+        let deadline = Instant::now() + patience;
+        self.wait_for_end(patience);
+        // Its streams close a moment before it has ended.
+        loop {
+            match self.child.try_wait() {
+                Ok(None) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(1)),
+                ended => return ended.ok().flatten(),
+            }
+        }
+    }
+
     /// Waits until both streams are closed, which is when the program and all that shares them has ended.
     fn wait_for_end(&self, patience: Duration) {
         let deadline = Instant::now() + patience;
@@ -119,7 +132,16 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        if matches!(self.child.try_wait(), Ok(None)) {
+        let ended = self.child.try_wait().ok().flatten();
+        if std::thread::panicking() {
+            let how = ended.map_or("was running".to_owned(), |status| format!("had ended ({status})"));
+            eprintln!(
+                "{} {how} when the test failed; it wrote:\n{}",
+                self.name,
+                self.log()
+            );
+        }
+        if ended.is_none() {
             self.stop();
         }
         // What the program left behind in its group, and the program itself if it would not stop.

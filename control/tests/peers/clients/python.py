@@ -1,6 +1,6 @@
 """The Python SDK (`mcp`): both eras.
 
-python python.py <url> [--mode auto|legacy|2026-07-28] [--fixture PREFIX] [--everything PREFIX] [--header 'Name: value']
+python python.py <url> [--mode auto|legacy|2026-07-28] [--fixture PREFIX] [--everything PREFIX] [--header 'Name: value'] [--patient]
 
 Holds the conversation of steps.mjs, step by step and under the same names; prints one JSON line a step.
 `auto`, the SDK's default, asks `server/discover` first.
@@ -79,6 +79,7 @@ async def main():
     parser.add_argument("--mode", default="auto")
     parser.add_argument("--fixture")
     parser.add_argument("--everything")
+    parser.add_argument("--patient", action="store_true")
     parser.add_argument("--header", action="append", default=[])
     given = parser.parse_args()
 
@@ -104,7 +105,7 @@ async def main():
         emit("connect", {"era": era, "revision": client.protocol_version, "server": info.name if info else None})
         await step("list", lambda: tool_names(client), wrap=lambda names: {"tools": names})
         if given.fixture is not None:
-            await with_fixture(client, notifications, given.fixture)
+            await with_fixture(client, notifications, given.fixture, given.patient)
         if given.everything is not None:
             await with_everything(client, given.everything)
         try:
@@ -115,7 +116,7 @@ async def main():
             emit("close", error=root(error))
 
 
-async def with_fixture(client, notifications, prefix):
+async def with_fixture(client, notifications, prefix, patient):
     def call(name, arguments=None, **options):
         return client.call_tool(prefix + name, arguments or {}, **options)
 
@@ -159,6 +160,11 @@ async def with_fixture(client, notifications, prefix):
 
         async def trigger():
             await call("test_trigger_resource_update")
+            while patient and not notifications.resource_updated.is_set():
+                with anyio.move_on_after(0.25):
+                    await notifications.resource_updated.wait()
+                    break
+                await call("test_trigger_resource_update")
             await notifications.resource_updated.wait()
             await call("test_trigger_tool_change")
             await notifications.tools_changed.wait()

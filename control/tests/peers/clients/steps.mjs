@@ -6,6 +6,7 @@
 // because one endpoint may carry several servers.
 
 import { randomUUID } from 'node:crypto';
+import { setTimeout as setTimeout_ } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 
 // No step needs more than a second of a healthy server; a stuck one must not stop the rest.
@@ -19,6 +20,7 @@ export function arguments_() {
       everything: { type: 'string' }, // prefix of server-everything's tools
       header: { type: 'string', multiple: true, default: [] }, // 'Name: value'
       mode: { type: 'string', default: 'default' }, // era choice, where the SDK has one
+      patient: { type: 'boolean', default: false }, // provoke an update again until it is heard of
     },
   });
   const headers = Object.fromEntries(
@@ -50,16 +52,16 @@ export const userAnswer = (params) => {
   return { action: 'accept', content: Object.fromEntries(Object.entries(params.requestedSchema.properties).map(fill)) };
 };
 
-export async function hold(client, { fixture, everything }) {
+export async function hold(client, { fixture, everything, patient }) {
   await step('connect', () => client.connect());
   await step('list', async () => ({ tools: (await client.tools()).map((tool) => tool.name) }));
-  if (fixture !== undefined) await withFixture(client, fixture);
+  if (fixture !== undefined) await withFixture(client, fixture, patient);
   if (everything !== undefined) await withEverything(client, everything);
   await step('close', () => client.close());
   process.exit(0);
 }
 
-async function withFixture(client, prefix) {
+async function withFixture(client, prefix, patient) {
   const call = (name, args = {}, options = {}) => client.call(prefix + name, args, options);
 
   await step('call', async () => ({ text: text(await call('echo', { message: 'hello' })) }));
@@ -104,7 +106,8 @@ async function withFixture(client, prefix) {
     const updated = new Promise((resolve) => (resourceUpdated = resolve));
     const changed = new Promise((resolve) => (toolsChanged = resolve));
     const stop = await client.watch(uri, { resourceUpdated, toolsChanged });
-    await call('test_trigger_resource_update');
+    do await call('test_trigger_resource_update');
+    while (patient && !(await soon(updated)));
     const updatedUri = await updated;
     await call('test_trigger_tool_change');
     await changed;
@@ -138,6 +141,9 @@ async function resource(client, part) {
   if (!found) throw new Error(`no resource whose URI contains ${part}`);
   return found.uri;
 }
+
+// Whether the promise is kept within a moment.
+const soon = (promise) => Promise.race([promise.then(() => true), setTimeout_(250, false)]);
 
 const text = (result) => {
   const block = result.content.find((block) => block.type === 'text');
