@@ -78,6 +78,43 @@ fn inspector_modern() {
     everywhere(Client::Node("inspector.mjs", "modern"));
 }
 
+/// With the key that `up` makes, no client notices a difference, and no server ever sees the key: the step `view`
+/// asks one what reached it.
+#[test]
+fn a_key_opens_the_gateway_and_goes_no_further() {
+    let Some(peers) = peers() else { return };
+    let server = peers.fixture.serve(&["--era", "both"]);
+    let gateway = Gateway::up(&format!("servers: {{both: {{url: \"{}\"}}}}\n", server.url));
+    let url = gateway.server("both");
+    let header = format!(
+        "Authorization: Bearer {}",
+        gateway.key.as_deref().expect("up made a key")
+    );
+    for client in [
+        Client::Node("ts-v1.mjs", "default"),
+        Client::Python("auto"),
+        Client::Rust("auto"),
+    ] {
+        converse(
+            client,
+            &peers,
+            "with the key",
+            &url,
+            &["--fixture", "", "--header", &header],
+        );
+    }
+    let refused = Client::Rust("auto")
+        .command(&peers)
+        .arg(&url)
+        .output()
+        .expect("the client starts");
+    let said = String::from_utf8_lossy(&refused.stdout);
+    assert!(
+        said.contains(r#""ok":false,"step":"connect""#),
+        "without the key: {said}"
+    );
+}
+
 /// A client and its choice of era.
 #[derive(Clone, Copy)]
 enum Client {
@@ -134,15 +171,16 @@ struct Peers {
     fixture: Fixture,
 }
 
+fn peers() -> Option<Peers> {
+    Some(Peers {
+        node: or_skip(Node::find())?,
+        python: or_skip(Python::find())?,
+        fixture: or_skip(Fixture::build())?,
+    })
+}
+
 fn everywhere(client: Client) {
-    let peers = (|| {
-        Some(Peers {
-            node: or_skip(Node::find())?,
-            python: or_skip(Python::find())?,
-            fixture: or_skip(Fixture::build())?,
-        })
-    })();
-    let Some(peers) = peers else { return };
+    let Some(peers) = peers() else { return };
     let both = peers.fixture.serve(&["--era", "both"]);
     converse(client, &peers, "directly", &both.url, &["--fixture", ""]);
 
