@@ -69,8 +69,11 @@ pub struct Limits {
     /// A session without event stream, calls or requests for this long is ended. Reached: 404, the client
     /// initializes again.
     pub session_idle: Duration,
-    /// How long reading one request body may take. Reached: the connection is closed.
+    /// How long reading one request body may take. Reached: 408.
     pub body_deadline: Duration,
+    /// How long a connection may stay without a request (or a head without its end). Longer than clients keep theirs
+    /// pooled, so that they close first: one that we close could just be taking a request. Reached: closed.
+    pub connection_idle: Duration,
 
     /// How long calls under way may go on when their server is replaced or removed.
     pub drain_deadline: Duration,
@@ -108,6 +111,7 @@ impl Default for Limits {
             detached_call_deadline: seconds(300),
             session_idle: seconds(1800),
             body_deadline: seconds(60),
+            connection_idle: seconds(600),
             drain_deadline: seconds(30),
             eof_grace: seconds(2),
             term_grace: seconds(3),

@@ -7,7 +7,10 @@ use crate::{
     },
     http_client::HttpClient,
     limits::Limits,
-    process::orphans,
+    process::{
+        orphans,
+        owner::{self, Claim},
+    },
     spec::{LocalServer, ServerStatus},
 };
 use std::{
@@ -62,6 +65,8 @@ pub struct Sandbox {
     common: Common,
     servers: Mutex<Servers>,
     reaping: JoinHandle<()>,
+    /// No other gateway may use the directory.
+    _claim: Claim,
 }
 
 #[derive(Default)]
@@ -74,10 +79,13 @@ struct Servers {
 
 impl Sandbox {
     /// A sandbox whose sockets are in `socket_dir`, which is made when it does not exist and must be this user's
-    /// alone. Also makes this process the subreaper of its descendants.
+    /// alone, and used by one gateway at a time. Makes this process the subreaper of its descendants, and ends what a
+    /// killed gateway on the same directory left running.
     pub fn new(socket_dir: PathBuf, limits: Limits) -> io::Result<Self> {
         private_directory(&socket_dir)?;
+        let claim = owner::claim(&socket_dir)?;
         orphans::adopt();
+        tokio::spawn(claim.end_leftovers(limits.term_grace));
         let common = Common {
             processes: Arc::new(Semaphore::new(limits.processes_max)),
             limits: Arc::new(limits),
@@ -89,6 +97,7 @@ impl Sandbox {
             common,
             servers: Mutex::default(),
             reaping,
+            _claim: claim,
         })
     }
 

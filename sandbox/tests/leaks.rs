@@ -2,6 +2,7 @@
 //!
 //! `RINGWAY_PROCESS_CYCLES=1000 cargo test -p ringway-sandbox --test leaks` starts and stops a thousand processes;
 //! without it fifty, so that the test stays quick. One test only: it counts what the whole process has.
+#![allow(clippy::expect_used, reason = "a panic in a test is its report")]
 
 #[path = "bridge/support.rs"]
 mod support;
@@ -61,6 +62,8 @@ async fn round(sessions: usize, cycles: usize) {
         })
         .await;
     gateway.until("own", |status| status.pids.is_empty()).await;
+    // While the sandbox is there: it waits for the strays.
+    settled(|(_, processes)| processes == 1).await;
     gateway.stop().await;
 }
 

@@ -20,8 +20,6 @@ use tokio::{
     time::sleep,
 };
 
-/// A head must arrive within this; the socket is local and its users are ours.
-const HEAD_DEADLINE: Duration = Duration::from_secs(10);
 /// After a failed accept (descriptors are used up): trying again at once would only spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -42,9 +40,10 @@ impl Listener {
         }
         let socket = UnixListener::bind(&path)?;
         let places = Arc::new(Semaphore::new(server.limits.connections_per_server_max));
+        let idle = server.limits.connection_idle;
         let current = Arc::new(Mutex::new(server));
         let (closing, closed) = watch::channel(false);
-        let accepting = tokio::spawn(accept(socket, current.clone(), places, closed));
+        let accepting = tokio::spawn(accept(socket, current.clone(), places, closed, idle));
         Ok(Self {
             path,
             current,
@@ -86,6 +85,7 @@ async fn accept(
     current: Arc<Mutex<Arc<Server>>>,
     places: Arc<Semaphore>,
     closed: watch::Receiver<bool>,
+    idle: Duration,
 ) {
     loop {
         // Never closed, so never an error.
@@ -94,7 +94,7 @@ async fn accept(
         };
         match socket.accept().await {
             Ok((stream, _)) => {
-                let connection = connection(stream, current.clone(), closed.clone());
+                let connection = connection(stream, current.clone(), closed.clone(), idle);
                 tokio::spawn(async move {
                     connection.await;
                     drop(place);
@@ -108,14 +108,20 @@ async fn accept(
     }
 }
 
-async fn connection(stream: UnixStream, current: Arc<Mutex<Arc<Server>>>, mut closed: watch::Receiver<bool>) {
+async fn connection(
+    stream: UnixStream,
+    current: Arc<Mutex<Arc<Server>>>,
+    mut closed: watch::Receiver<bool>,
+    idle: Duration,
+) {
     let service = service_fn(move |request: Request<Incoming>| {
         let server = current.lock().unwrap_or_else(PoisonError::into_inner).clone();
         async move { Ok::<Reply, Infallible>(serve::request(server, request).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_DEADLINE)
+        // Counts from the end of the request before.
+        .header_read_timeout(idle)
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let closing = async { drop(closed.wait_for(|closed| *closed).await) };

@@ -10,9 +10,9 @@
 //! its group, from being given to anybody else while we signal the group.
 
 use super::{
-    descendants::{self, Signs},
+    descendants::{self, Marker, Signs},
     launch::{Launch, MARKER},
-    orphans,
+    orphans, owner,
 };
 use crate::limits::Limits;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
@@ -20,10 +20,7 @@ use std::{
     collections::HashSet,
     env, fmt, io,
     process::Stdio,
-    sync::{
-        Arc, LazyLock, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 use tokio::{
@@ -102,7 +99,7 @@ pub(crate) fn spawn(
     limits: &Limits,
     places: Vec<OwnedSemaphorePermit>,
 ) -> io::Result<(Process, Pipes)> {
-    let id = next_id();
+    let id = owner::next_id();
     // Listening begins before the process does, so that no end is missed.
     let ends = signal(SignalKind::child())?;
     let mut command = Command::new(&launch.program);
@@ -151,9 +148,10 @@ pub(crate) fn spawn(
     let supervisor = Supervisor {
         name: launch.name.clone(),
         child,
+        leader,
         signs: Signs {
-            marker: format!("{MARKER}={id}").into_bytes(),
-            leader,
+            marker: Marker::Process(format!("{MARKER}={id}").into_bytes()),
+            leader: Some(leader),
             known: HashSet::new(),
         },
         ends,
@@ -227,19 +225,11 @@ async fn wait_for(phase: &watch::Receiver<Phase>, reached: impl FnMut(&Phase) ->
     }
 }
 
-/// Unguessable per gateway process and unique within it, so that no gateway ever takes another's processes for
-/// its own.
-fn next_id() -> String {
-    static OWNER: LazyLock<String> = LazyLock::new(crate::random::token);
-    static COUNT: AtomicU64 = AtomicU64::new(1);
-    // Relaxed: only uniqueness matters.
-    format!("{}-{}", *OWNER, COUNT.fetch_add(1, Ordering::Relaxed))
-}
-
 /// Owns the process; runs until it is gone.
 struct Supervisor {
     name: String,
     child: Child,
+    leader: Pid,
     signs: Signs,
     ends: Signals,
     stopping: watch::Receiver<bool>,
@@ -251,7 +241,7 @@ struct Supervisor {
 
 impl Supervisor {
     async fn run(mut self) {
-        let leader = self.signs.leader;
+        let leader = self.leader;
         let asked = tokio::select! {
             end = ended(leader, &mut self.ends) => Err(end),
             // An error means that every handle was dropped: a stop as well.
@@ -289,7 +279,7 @@ impl Supervisor {
 
     /// Stdin is closed by the task that writes to it; here each further word is louder than the last.
     async fn stop(&mut self) -> End {
-        let leader = self.signs.leader;
+        let leader = self.leader;
         descendants::remember(&mut self.signs).await;
         if let Ok(end) = timeout(self.eof_grace, ended(leader, &mut self.ends)).await {
             return end;
@@ -341,8 +331,7 @@ async fn copy_stderr(
     let lines = async {
         let mut stderr = BufReader::new(stderr);
         let (mut line, mut cut) = (Vec::new(), false);
-        loop {
-            let Ok(chunk) = stderr.fill_buf().await else { break };
+        while let Ok(chunk) = stderr.fill_buf().await {
             let (taken, ends) = match chunk.iter().position(|b| *b == b'\n') {
                 Some(newline) => (newline + 1, true),
                 None => (chunk.len(), chunk.is_empty()),

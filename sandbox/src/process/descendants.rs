@@ -9,7 +9,10 @@
 //! Finding reads all of `/proc`, some 15 µs a process, on a blocking thread. New processes can be started while
 //! we look, so looking and killing repeat until a look finds nothing.
 
-use super::{orphans, proc};
+use super::{
+    orphans,
+    proc::{self, Stat},
+};
 use rustix::process::{Pid, PidfdFlags, Signal, getpid, kill_process, pidfd_open, pidfd_send_signal};
 use std::{
     collections::{HashMap, HashSet},
@@ -25,13 +28,31 @@ const LOOK_AGAIN: (Duration, Duration) = (Duration::from_millis(2), Duration::fr
 /// What the descendants of one process have in common.
 #[derive(Clone, Debug)]
 pub(super) struct Signs {
-    /// `RINGWAY_PROCESS=<id>`.
-    pub marker: Vec<u8>,
+    /// What stands in their environment.
+    pub marker: Marker,
     /// The leader, whose pid is the group's id. It must not have been waited for yet: until then the kernel gives
-    /// its number to nobody else.
-    pub leader: Pid,
+    /// its number to nobody else. There is none when the whole gateway is gone.
+    pub leader: Option<Pid>,
     /// Found earlier, with their start times.
     pub known: HashSet<(Pid, u64)>,
+}
+
+/// An entry of an environment.
+#[derive(Clone, Debug)]
+pub(super) enum Marker {
+    /// Exactly this: the descendants of one process.
+    Process(Vec<u8>),
+    /// Beginning with this: those of all processes of one gateway.
+    Owner(Vec<u8>),
+}
+
+impl Marker {
+    fn is_on(&self, pid: Pid) -> bool {
+        proc::environment_has(pid, |entry| match self {
+            Self::Process(whole) => entry == whole,
+            Self::Owner(start) => entry.starts_with(start),
+        })
+    }
 }
 
 /// Looks for descendants while their parents still live, and remembers them.
@@ -95,47 +116,34 @@ impl Signs {
         self.known.iter().filter(dead).count()
     }
 
-    /// The living descendants with their start times.
+    /// The living descendants with their start times. Dead ones that their parent has not waited for are only noted,
+    /// for the day they become ours.
     fn find(&self) -> Vec<(Pid, u64)> {
         let us = getpid();
-        let mut rest: HashMap<Pid, proc::Stat> = proc::all()
+        let others = proc::all()
             .into_iter()
-            .filter(|pid| *pid != us && *pid != self.leader)
-            .filter_map(|pid| Some((pid, proc::stat(pid).filter(|stat| !stat.zombie)?)))
-            .collect();
-        let group = self.leader.as_raw_nonzero().get();
-        let mut found: Vec<(Pid, u64)> = rest
-            .iter()
-            .filter(|(pid, stat)| {
-                stat.group == group
-                    || self.known.contains(&(**pid, stat.started))
-                    || proc::environment_has(**pid, &self.marker)
+            .filter(|pid| *pid != us && Some(*pid) != self.leader);
+        let mut rest: HashMap<Pid, Stat> = others.filter_map(|pid| Some((pid, proc::stat(pid)?))).collect();
+        let group = self.leader.map(raw);
+        let mut found: Vec<(Pid, Stat)> = rest
+            .extract_if(|pid, stat| {
+                Some(stat.group) == group
+                    || self.known.contains(&(*pid, stat.started))
+                    || self.marker.is_on(*pid)
             })
-            .map(|(pid, stat)| (*pid, stat.started))
             .collect();
-        let mut parents: Vec<i32> = std::iter::once(group)
-            .chain(found.iter().map(|(pid, _)| raw(*pid)))
-            .collect();
-        for (pid, _) in &found {
-            if let Some(stat) = rest.remove(pid) {
-                orphans::note(*pid, &stat);
-            }
-        }
+        let mut parents: Vec<i32> = found.iter().map(|(pid, _)| raw(*pid)).chain(group).collect();
         while let Some(parent) = parents.pop() {
-            let children: Vec<Pid> = rest
-                .iter()
-                .filter(|(_, stat)| stat.parent == parent)
-                .map(|(pid, _)| *pid)
-                .collect();
-            for pid in children {
-                if let Some(stat) = rest.remove(&pid) {
-                    orphans::note(pid, &stat);
-                    found.push((pid, stat.started));
-                    parents.push(raw(pid));
-                }
+            for (pid, stat) in rest.extract_if(|_, stat| stat.parent == parent) {
+                parents.push(raw(pid));
+                found.push((pid, stat));
             }
         }
-        found
+        for (pid, stat) in &found {
+            orphans::note(*pid, stat);
+        }
+        let living = found.into_iter().filter(|(_, stat)| !stat.zombie);
+        living.map(|(pid, stat)| (pid, stat.started)).collect()
     }
 }
 

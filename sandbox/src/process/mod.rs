@@ -9,13 +9,15 @@
 //!
 //! How to read it: [`launch`] says what is started and with which environment, [`child`] runs one process from
 //! spawn to gone, [`descendants`] finds and ends whatever a process left behind, [`orphans`] waits for adopted
-//! processes so that none stays a zombie, [`backoff`] decides when a failed one may be tried again.
+//! processes so that none stays a zombie, [`owner`] ends what a killed gateway left running, [`backoff`] decides when
+//! a failed one may be tried again.
 
 pub(crate) mod backoff;
 pub(crate) mod child;
 mod descendants;
 mod launch;
 pub(crate) mod orphans;
+pub(crate) mod owner;
 mod proc;
 
 pub use child::End;

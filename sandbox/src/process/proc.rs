@@ -41,15 +41,15 @@ pub(super) fn all() -> Vec<Pid> {
     let Ok(entries) = fs::read_dir("/proc") else {
         return Vec::new();
     };
-    let name = |entry: io::Result<fs::DirEntry>| Some(entry.ok()?.file_name().to_str()?.parse().ok()?);
+    let name = |entry: io::Result<fs::DirEntry>| entry.ok()?.file_name().to_str()?.parse().ok();
     entries.filter_map(name).filter_map(Pid::from_raw).collect()
 }
 
-/// Whether the process's environment, as it was at its last exec, has this entry (`NAME=value`). Processes of
+/// Whether the process's environment, as it was at its last exec, has such an entry (`NAME=value`). Processes of
 /// other users and dead ones keep theirs to themselves.
-pub(super) fn environment_has(pid: Pid, entry: &[u8]) -> bool {
+pub(super) fn environment_has(pid: Pid, such: impl Fn(&[u8]) -> bool) -> bool {
     fs::read(format!("/proc/{}/environ", pid.as_raw_nonzero()))
-        .is_ok_and(|environment| environment.split(|b| *b == 0).any(|e| e == entry))
+        .is_ok_and(|environment| environment.split(|b| *b == 0).any(such))
 }
 
 /// The children of this process, dead or alive. Asks everybody who their parent is: the list that the kernel keeps
@@ -84,7 +84,7 @@ mod tests {
         assert!(all().contains(&us));
         let stat = stat(us).expect("own stat");
         assert!(!stat.zombie && stat.started > 0);
-        assert!(!environment_has(us, b"RINGWAY_NO_SUCH_VARIABLE=1"));
+        assert!(!environment_has(us, |entry| entry == b"RINGWAY_NO_SUCH_VARIABLE=1"));
     }
 
     #[test]

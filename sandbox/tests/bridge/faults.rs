@@ -415,3 +415,38 @@ async fn names_and_directories_are_checked() {
     assert!(Sandbox::new(open, quick()).is_err());
     gateway.stop().await;
 }
+
+#[tokio::test]
+async fn what_a_killed_gateway_left_running_is_ended_by_the_next() {
+    let directory = tempfile::tempdir().expect("directory");
+    let sockets = directory.path().join("s");
+    let mut gateway = std::process::Command::new(example("bridge"))
+        .arg(&sockets)
+        .args([&example("scripted_server"), "modern", "keep-on"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("gateway");
+    let mut address = String::new();
+    let mut out = std::io::BufReader::new(gateway.stdout.take().expect("output"));
+    std::io::BufRead::read_line(&mut out, &mut address).expect("address");
+    let server = Client::new(address.trim());
+    let pid = server
+        .modern("tools/call", json!({"name": "pid"}))
+        .await
+        .text()
+        .to_owned();
+    let claimed = Sandbox::new(sockets.clone(), quick()).err().expect("in use");
+    assert!(claimed.to_string().contains("another gateway"), "{claimed}");
+    gateway.kill().expect("kill");
+    gateway.wait().expect("wait");
+    assert!(alive(&pid), "it ignores the end of its stdin");
+
+    let next = Sandbox::new(sockets, quick()).expect("sandbox");
+    let began = Instant::now();
+    while alive(&pid) {
+        assert!(began.elapsed() < SOON, "{pid} is left");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    next.shutdown(SOON).await;
+}
