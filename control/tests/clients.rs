@@ -7,6 +7,8 @@
 //! Where the gateway stands in for subscriptions (between eras, and on `/mcp`) it confirms one before the server
 //! has; an update in that moment is not passed on. Clients are `--patient` there: they provoke it again.
 
+#![allow(clippy::expect_used, reason = "a panic in a test is its report")]
+
 mod support;
 
 use std::{collections::BTreeMap, process::Command};

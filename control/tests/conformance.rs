@@ -4,6 +4,8 @@
 //! nothing: no check is worse than directly. And where client and server are of different eras, the gateway stands
 //! in for what is missing: those checks pass too, except the ones a baseline lists with a reason.
 
+#![allow(clippy::expect_used, reason = "a panic in a test is its report")]
+
 mod support;
 
 use std::thread;
