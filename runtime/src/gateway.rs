@@ -171,10 +171,13 @@ impl Gateway {
         self.workers.handle().is_well()
     }
 
-    /// Refuses new sessions and streams from now on, and turns `/readyz` red. A balancer needs to notice before
-    /// listeners close, so this may come some time before [`Gateway::drain`].
+    /// Refuses new sessions and streams from now on, ends the streams that belong to no call, and turns `/readyz`
+    /// red. A balancer needs to notice before listeners close, so this may come some time before
+    /// [`Gateway::drain`].
     pub fn begin_drain(&self) {
-        self.shared.draining.store(true, Ordering::Relaxed);
+        if !self.shared.draining.swap(true, Ordering::Relaxed) {
+            self.shared.write_all(|| Letter::Draining);
+        }
     }
 
     /// Stops accepting, lets calls under way finish for at most `deadline`, and ends. Blocks the calling thread.

@@ -19,6 +19,7 @@ pub async fn run(mcp: Rc<Mcp>, letters: async_channel::Receiver<Letter>) {
 fn read(mcp: &Rc<Mcp>, letter: Letter) {
     match letter {
         Letter::Published => mcp.refresh(),
+        Letter::Draining => _ = mcp.draining.send_replace(true),
         Letter::Cancel { session, id, doc } => match mcp.calls.in_flight(session, &id) {
             Some(InFlight::Call(call)) => _ = mcp.calls.tell(call, Word::Cancel),
             Some(InFlight::Leg { server, leg }) => {

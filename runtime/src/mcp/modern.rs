@@ -122,7 +122,13 @@ impl Modern<'_> {
         let long_lived = method == b"subscriptions/listen";
         let wire = Wire::Modern { method, name: out.name.as_deref(), params: &params };
         let answer = outbound::post(&out.mcp, &out.view, out.server, wire, out.doc.clone(), long_lived).await?;
-        passed(out.server_name(), answer)
+        match answer {
+            Answer::Events { content_type, body } if long_lived => {
+                let lost = Box::pin(streams::Owner::of_whole(self.call).lost(self.mcp.clone()));
+                Ok(Reply::PassedStream { content_type, body, lost })
+            }
+            other => passed(out.server_name(), other),
+        }
     }
 
     async fn to_legacy(&self, out: Outgoing) -> Result<Reply, Rejection> {

@@ -43,6 +43,15 @@ pub enum Reply {
         /// The body.
         body: ResponseBody,
     },
+    /// An upstream's stream that belongs to no request, passed as it comes until it ends or must.
+    PassedStream {
+        /// As sent.
+        content_type: Bytes,
+        /// The body.
+        body: ResponseBody,
+        /// Resolves when the stream must end although its server goes on.
+        lost: LocalFuture<'static, ()>,
+    },
     /// A stream of messages.
     Events(Frames),
     /// The answer to `initialize`.
@@ -138,9 +147,19 @@ impl Reply {
                     stream_headers(&mut headers);
                 }
                 let length = body.length();
-                let source: Box<dyn Source> =
-                    if events { Box::new(PassedEvents::new(body)) } else { Box::new(PassedBody(body)) };
+                let source: Box<dyn Source> = if events {
+                    Box::new(PassedEvents::new(body, Box::pin(std::future::pending())))
+                } else {
+                    Box::new(PassedBody(body))
+                };
                 Response { status, headers, body: Body::Stream(BodyStream { length, source }) }
+            }
+            Self::PassedStream { content_type, body, lost } => {
+                let mut headers = Headers::with_capacity(4);
+                headers.push("content-type", content_type);
+                stream_headers(&mut headers);
+                let source = Box::new(PassedEvents::new(body, lost));
+                Response { status: 200, headers, body: Body::Stream(BodyStream { length: None, source }) }
             }
             Self::Events(frames) => {
                 let mut headers = Headers::with_capacity(4);
@@ -165,7 +184,7 @@ impl Reply {
                     return Some(frame.data);
                 }
             },
-            Self::Passed { content_type, body, .. } => {
+            Self::Passed { content_type, body, .. } | Self::PassedStream { content_type, body, .. } => {
                 let mut messages = if content_type.starts_with(b"text/event-stream") {
                     Messages::events("", body, bytes_max)
                 } else {
@@ -212,14 +231,16 @@ struct PassedEvents {
 }
 
 impl PassedEvents {
-    /// Reading happens in a task of its own, so that a heartbeat never has to interrupt a read.
-    fn new(mut body: ResponseBody) -> Self {
+    /// Reading happens in a task of its own, so that a heartbeat never has to interrupt a read. The stream ends in
+    /// good order when it is `lost`.
+    fn new(mut body: ResponseBody, mut lost: LocalFuture<'static, ()>) -> Self {
         let (tx, pieces) = mpsc::channel(RELAY_MESSAGES_MAX);
         io::spawn(async move {
             loop {
                 let piece = tokio::select! {
                     biased;
                     () = tx.closed() => return,
+                    () = &mut lost => return,
                     piece = body.chunk() => piece,
                 };
                 let Some(piece) = piece else { return };

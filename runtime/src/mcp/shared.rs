@@ -48,6 +48,8 @@ pub use ringway_core::session::SessionId;
 pub enum Letter {
     /// A new snapshot is live. Lost: streams learn of it with the next one.
     Published,
+    /// A drain has begun. Lost: streams are cut at its deadline.
+    Draining,
     /// The client cancelled a request of its session. Lost: the call runs to its end, as if the cancellation
     /// had come too late.
     Cancel {

@@ -48,6 +48,8 @@ pub struct Mcp {
     pub stats: RefCell<Stats>,
     /// Told when a new snapshot is live.
     pub published: tokio::sync::watch::Sender<u64>,
+    /// True once a drain has begun.
+    pub draining: tokio::sync::watch::Sender<bool>,
     view: RefCell<Rc<View>>,
 }
 
@@ -100,6 +102,7 @@ impl Mcp {
             slow: Slow::default(),
             stats: RefCell::default(),
             published,
+            draining: tokio::sync::watch::Sender::new(false),
             view: RefCell::new(Rc::new(View::new(live))),
         })
     }

@@ -275,7 +275,13 @@ pub async fn get(mcp: &Rc<Mcp>, call: &Call) -> Result<Reply, Rejection> {
     if let Answer::Refused { status: 405, .. } = answer {
         return Err(Rejection::MethodNotAllowed("POST, DELETE"));
     }
-    passed(&call.view.server(server).name, answer)
+    match answer {
+        Answer::Events { content_type, body } => {
+            let lost = Box::pin(streams::Owner::of_whole(call).lost(mcp.clone()));
+            Ok(Reply::PassedStream { content_type, body, lost })
+        }
+        other => passed(&call.view.server(server).name, other),
+    }
 }
 
 /// DELETE: the session ends, here and at every server.

@@ -3,14 +3,10 @@
 use super::{Form, Owner, Wants};
 use crate::{
     io,
-    mcp::{
-        reply::Frame,
-        shared::now_s,
-        worker::Mcp,
-    },
+    mcp::{reply::Frame, worker::Mcp},
 };
 use bytes::Bytes;
-use ringway_core::{catalogue, snapshot::Scope, translate::notification};
+use ringway_core::{catalogue, translate::notification};
 use ringway_proto::{revision::Era, rpc};
 use std::{rc::Rc, time::Duration};
 use tokio::sync::mpsc;
@@ -58,11 +54,7 @@ async fn tell(form: &Form, frames: &mpsc::Sender<Frame>, method: &str) {
 fn digests(mcp: &Rc<Mcp>, owner: &Owner) -> Option<catalogue::Digests> {
     let view = mcp.view();
     let snapshot = &view.live.snapshot;
-    let principal = snapshot.principal_of(&owner.credential, now_s())?;
-    let scope = match &owner.endpoint {
-        None => Scope::Merged,
-        Some(name) => Scope::Server(snapshot.server(name)?),
-    };
+    let (principal, scope) = owner.in_snapshot(snapshot)?;
     // Of the two eras' lists one is enough: they differ in members, not in when they change.
     Some(catalogue::Digests::of(catalogue::View { snapshot, principal, scope, era: Era::Modern }))
 }

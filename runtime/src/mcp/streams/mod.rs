@@ -1,11 +1,14 @@
 //! Streams that belong to no request: the GET of a legacy session and `subscriptions/listen` of a modern caller.
 //!
 //! Each is one task that waits for everything at once: a new snapshot (whose lists may differ), the streams of
-//! the servers concerned, and the client's going, which ends it all. When the caller's credential is gone from a
-//! new snapshot the stream ends too: rights are not asked once and then kept.
+//! the servers concerned, and the client's going, which ends it all. It ends too when its owner may not have it any
+//! more and when the gateway drains ([`Owner::lost`]).
 
 mod lists_changed;
+mod owner;
 mod upstream;
+
+pub use owner::Owner;
 
 use super::{
     legacy::Session,
@@ -15,7 +18,7 @@ use super::{
 };
 use crate::io;
 use bytes::Bytes;
-use futures_util::future::{LocalBoxFuture, join_all};
+use futures_util::future::{LocalBoxFuture, join, join_all};
 use ringway_core::{
     rejection::Rejection,
     resolve,
@@ -53,6 +56,13 @@ pub enum Form {
 }
 
 impl Form {
+    /// The orderly end: a listen is a request and gets its result (2026-07-28 "Subscriptions").
+    fn end(&self) -> Option<Frame> {
+        let Self::Tagged(id) = self else { return None };
+        let meta = br#"{"resultType":"complete","_meta":{"io.modelcontextprotocol/subscriptionId":"#.as_slice();
+        Some(Frame::last(translate::result::render(id, &[meta, id, b"}}"].concat())))
+    }
+
     fn apply(&self, doc: &Bytes, message: &Message) -> Option<Bytes> {
         let edited = match self {
             Self::Plain => notification::without_subscription(doc, message),
@@ -62,35 +72,20 @@ impl Form {
     }
 }
 
-/// Who owns a stream, in terms that survive a new snapshot.
-#[derive(Clone)]
-pub struct Owner {
-    credential: String,
-    /// Server name, or `None` for `/mcp`.
-    endpoint: Option<String>,
-}
-
-impl Owner {
-    fn of(call: &Call) -> Self {
-        let endpoint = match call.scope {
-            Scope::Merged => None,
-            Scope::Server(server) => Some(call.view.server(server).name.to_string()),
-        };
-        Self { credential: call.principal.credential.to_string(), endpoint }
-    }
-}
-
 type Part = LocalBoxFuture<'static, ()>;
 
-/// Runs the parts until the client goes, the owner loses its rights, or every part is done.
+/// Runs the parts until the client goes or the owner loses the stream; parts that are done end nothing.
 fn start(mcp: &Rc<Mcp>, owner: Owner, wants: Wants, form: Form, tx: mpsc::Sender<Frame>, parts: Vec<Part>) {
     let mcp = mcp.clone();
     io::spawn(async move {
-        let changes = lists_changed::run(&mcp, &owner, wants, &form, &tx);
+        let (changes, lost) = (lists_changed::run(&mcp, &owner, wants, &form, &tx), owner.clone().lost(mcp.clone()));
         tokio::select! {
             () = tx.closed() => {}
-            () = changes => {}
-            () = async { join_all(parts).await; std::future::pending::<()>().await } => {}
+            () = lost => if let Some(last) = form.end() {
+                // A client that does not read is cut off instead: nothing may wait for it here.
+                _ = tx.try_send(last);
+            },
+            _ = join(changes, join_all(parts)) => std::future::pending().await,
         }
     });
 }
@@ -111,22 +106,32 @@ pub fn session(
     };
     let resume = resume_after.as_ref().and_then(merged::split_event_id);
     let session = Rc::new(session);
+    let owner = Owner::of(call);
     let mut parts: Vec<Part> = Vec::new();
+    let mut push = |name: &str, part: Part| {
+        let seen = owner.about(name).lost(mcp.clone());
+        parts.push(Box::pin(async move {
+            tokio::select! {
+                () = part => {}
+                () = seen => {}
+            }
+        }));
+    };
     for server in servers(call).filter(|s| in_scope(*s)) {
         let at = call.view.server(server);
         let name = at.name.to_string();
         if at.revision_legacy.is_some() {
             let after = resume.as_ref().filter(|(of, _)| *of == name).map(|(_, id)| id.clone());
-            parts.push(Box::pin(upstream::leg(mcp.clone(), session.clone(), name, after, tx.clone())));
+            push(&at.name, Box::pin(upstream::leg(mcp.clone(), session.clone(), name, after, tx.clone())));
         } else if at.modern {
             // On its own endpoint a server's lists are its own; on `/mcp` they are the catalogue's.
             let lists = matches!(call.scope, Scope::Server(_));
-            parts.push(Box::pin(upstream::watched(mcp.clone(), session.clone(), name, lists, tx.clone())));
+            push(&at.name, Box::pin(upstream::watched(mcp.clone(), session.clone(), name, lists, tx.clone())));
         }
     }
     let merged = call.scope == Scope::Merged;
     let wants = Wants { tools: merged, prompts: merged, resources: merged };
-    start(mcp, Owner::of(call), wants, Form::Plain, tx, parts);
+    start(mcp, owner, wants, Form::Plain, tx, parts);
     Ok(Reply::Events(Frames::new(rx)))
 }
 
@@ -168,8 +173,10 @@ pub fn listen(mcp: &Rc<Mcp>, call: &Call, doc: &Bytes, message: &Message) -> Res
             wants.clone()
         }
     };
+    let owner = Owner::of(call);
     let mut parts: Vec<Part> = Vec::new();
     for (server, watched) in by_server {
+        let seen = owner.about(&call.view.server(ServerIndex(server)).name).lost(mcp.clone());
         let listener = upstream::Listener {
             mcp: mcp.clone(),
             server: call.view.server(ServerIndex(server)).name.to_string(),
@@ -180,10 +187,15 @@ pub fn listen(mcp: &Rc<Mcp>, call: &Call, doc: &Bytes, message: &Message) -> Res
             info: message.meta().and_then(|m| m.client_info).map(|i| doc.slice(i.range())),
             frames: tx.clone(),
         };
-        parts.push(Box::pin(listener.run()));
+        parts.push(Box::pin(async move {
+            tokio::select! {
+                () = listener.run() => {}
+                () = seen => {}
+            }
+        }));
     }
     let from_catalogue = if call.scope == Scope::Merged { wants } else { Wants::default() };
-    start(mcp, Owner::of(call), from_catalogue, form, tx, parts);
+    start(mcp, owner, from_catalogue, form, tx, parts);
     Ok(Reply::Events(Frames::new(rx)))
 }
 
