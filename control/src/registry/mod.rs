@@ -80,6 +80,11 @@ pub struct Spec {
 }
 
 impl Spec {
+    /// True when it stands where the other did, so that what the other offered is the best guess until it is asked.
+    fn stands_for(&self, other: &Self) -> bool {
+        self.address == other.address && self.local.is_some() == other.local.is_some()
+    }
+
     /// True when nothing that reaches the server differs, so that what is known of it still holds.
     fn reaches_the_same(&self, other: &Self) -> bool {
         let (a, b) = (&self.server, &other.server);
@@ -163,7 +168,9 @@ impl Registry {
         }
     }
 
-    /// Takes a new configuration. Servers that are reached as before keep their task and their catalogue.
+    /// Takes a new configuration. Servers that are reached as before keep their task and their catalogue. One with
+    /// other headers, deadlines or arguments is asked anew, and keeps its catalogue until then: its tools must not
+    /// be unknown to those who are calling them.
     pub fn set(&self, plan: Plan) {
         let mut table = self.shared.table();
         let mut old: HashMap<String, Entry> = table
@@ -173,16 +180,16 @@ impl Registry {
             .collect();
         let mut entries = Vec::with_capacity(plan.servers.len());
         for spec in plan.servers {
-            let kept = old
-                .remove(&spec.server.name)
-                .filter(|entry| entry.spec.reaches_the_same(&spec));
-            entries.push(match kept {
-                Some(mut entry) => {
+            entries.push(match old.remove(&spec.server.name) {
+                Some(mut entry) if entry.spec.reaches_the_same(&spec) => {
                     entry.spec = Arc::new(spec);
                     entry
                 }
-                None => {
-                    let remembered = table.recall(&spec);
+                Some(entry) if spec.stands_for(&entry.spec) => {
+                    Entry::start(&self.shared, spec, entry.catalogue.clone())
+                }
+                _ => {
+                    let remembered = table.recall(&spec).map(Arc::new);
                     Entry::start(&self.shared, spec, remembered)
                 }
             });
@@ -312,13 +319,13 @@ struct Entry {
 }
 
 impl Entry {
-    fn start(shared: &Arc<Shared>, spec: Spec, remembered: Option<Catalogue>) -> Self {
+    fn start(shared: &Arc<Shared>, spec: Spec, remembered: Option<Arc<Catalogue>>) -> Self {
         let (stop, stopped) = watch::channel(false);
         let (spec, kick) = (Arc::new(spec), Arc::new(Notify::new()));
         let task = tokio::spawn(task::keep(shared.clone(), spec.clone(), kick.clone(), stopped));
         Self {
             spec,
-            catalogue: remembered.map(Arc::new),
+            catalogue: remembered,
             standing: Standing::Pending,
             notes: Vec::new(),
             kick,
