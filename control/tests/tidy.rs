@@ -12,7 +12,15 @@ const ARROWS: [(&str, &[&str]); 5] = [
     ("ringway-core", &["ringway-proto"]),
     ("ringway-runtime", &["ringway-core", "ringway-proto"]),
     ("ringway-sandbox", &["ringway-proto"]),
-    ("ringway-control", &["ringway-core", "ringway-proto", "ringway-runtime", "ringway-sandbox"]),
+    (
+        "ringway-control",
+        &[
+            "ringway-core",
+            "ringway-proto",
+            "ringway-runtime",
+            "ringway-sandbox",
+        ],
+    ),
 ];
 
 /// Crates that must not reach a decision's or a format's crate, not even through others: they do I/O or keep time.
@@ -22,7 +30,10 @@ const NO_IO: [&str; 6] = ["tokio", "monoio", "hyper", "rustls", "quanta", "rusti
 const LINES_MAX: usize = 600;
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().expect("the workspace")
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("..")
+        .canonicalize()
+        .expect("the workspace")
 }
 
 fn sources() -> Vec<(PathBuf, String)> {
@@ -30,7 +41,10 @@ fn sources() -> Vec<(PathBuf, String)> {
         for entry in std::fs::read_dir(dir).expect("a folder") {
             let path = entry.expect("an entry").path();
             let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-            if path.is_dir() && !name.starts_with('.') && !matches!(name, "target" | "node_modules" | "corpus") {
+            if path.is_dir()
+                && !name.starts_with('.')
+                && !matches!(name, "target" | "node_modules" | "corpus")
+            {
                 walk(&path, found);
             } else if path.extension().is_some_and(|e| e == "rs") {
                 found.push(path);
@@ -62,13 +76,20 @@ fn crates_depend_in_one_direction() {
         let Some((_, allowed)) = ARROWS.iter().find(|(n, _)| *n == name) else {
             panic!("{name} is not in the table of arrows: add it there and to docs/architecture.md");
         };
-        for dependency in package.dependencies.iter().filter(|d| d.kind == cargo_metadata::DependencyKind::Normal) {
+        for dependency in package
+            .dependencies
+            .iter()
+            .filter(|d| d.kind == cargo_metadata::DependencyKind::Normal)
+        {
             let to = dependency.name.as_str();
             if to.starts_with("ringway-") {
                 assert!(allowed.contains(&to), "{name} must not depend on {to}");
             }
             if matches!(name, "ringway-proto" | "ringway-core") {
-                assert!(!NO_IO.contains(&to), "{name} must not depend on {to}: it does no I/O and keeps no time");
+                assert!(
+                    !NO_IO.contains(&to),
+                    "{name} must not depend on {to}: it does no I/O and keeps no time"
+                );
             }
         }
     }
@@ -86,7 +107,9 @@ fn unsafe_has_no_yard_yet_and_monoio_one() {
                 "{shown}: `unsafe` needs a decision record and a yard here first"
             );
             assert!(
-                !words.contains("monoio") || path.starts_with("runtime/src/io") || path.starts_with("control/tests"),
+                !words.contains("monoio")
+                    || path.starts_with("runtime/src/io")
+                    || path.starts_with("control/tests"),
                 "{shown}: only runtime/src/io names monoio"
             );
         }
@@ -97,9 +120,18 @@ fn unsafe_has_no_yard_yet_and_monoio_one() {
 fn files_say_what_they_are_and_are_one_room() {
     for (path, text) in sources() {
         let shown = path.display();
-        let first = text.lines().find(|l| !l.starts_with("#!") && !l.is_empty()).unwrap_or_default();
-        assert!(first.starts_with("//!"), "{shown} begins without `//!`: say what it is for and how to read it");
+        let first = text
+            .lines()
+            .find(|l| !l.starts_with("#!") && !l.is_empty())
+            .unwrap_or_default();
+        assert!(
+            first.starts_with("//!"),
+            "{shown} begins without `//!`: say what it is for and how to read it"
+        );
         let lines = text.lines().count();
-        assert!(lines <= LINES_MAX, "{shown} has {lines} lines, more than {LINES_MAX}: split it into rooms");
+        assert!(
+            lines <= LINES_MAX,
+            "{shown} has {lines} lines, more than {LINES_MAX}: split it into rooms"
+        );
     }
 }

@@ -43,28 +43,36 @@ pub fn open(headers: &Headers, doc: &[u8], message: &Message) -> Result<Envelope
     }
     match (stated, revision) {
         (Some(_), Some(revision)) => Ok(Envelope::Session(Some(revision))),
-        (Some(text), None) => {
-            Err(Rejection::RevisionUnsupported { requested: String::from_utf8_lossy(text).into_owned() })
-        }
+        (Some(text), None) => Err(Rejection::RevisionUnsupported {
+            requested: String::from_utf8_lossy(text).into_owned(),
+        }),
         (None, _) if headers.get("mcp-session-id").is_some() => Ok(Envelope::Session(None)),
-        (None, _) if names_a_revision(message) => {
-            Err(mismatch("MCP-Protocol-Version is required and must equal params._meta"))
-        }
+        (None, _) if names_a_revision(message) => Err(mismatch(
+            "MCP-Protocol-Version is required and must equal params._meta",
+        )),
         (None, _) => Err(Rejection::SessionMissing),
     }
 }
 
 fn names_a_revision(message: &Message) -> bool {
-    message.params.as_ref().and_then(|p| p.meta.as_ref()).is_some_and(|m| m.protocol_version.is_some())
+    message
+        .params
+        .as_ref()
+        .and_then(|p| p.meta.as_ref())
+        .is_some_and(|m| m.protocol_version.is_some())
 }
 
 /// Header and body rules of 2026-07-28 ("Streamable HTTP", "Request metadata"; SEP-2243).
 fn modern(headers: &Headers, doc: &[u8], message: &Message, revision: Revision) -> Result<(), Rejection> {
     let Some(method) = message.method.map(|m| m.of(doc)) else {
-        return Err(Rejection::EnvelopeInvalid("a request or a notification is expected here".into()));
+        return Err(Rejection::EnvelopeInvalid(
+            "a request or a notification is expected here".into(),
+        ));
     };
     match one(headers, "mcp-method")? {
-        Some(stated) if stated != method => return Err(mismatch("Mcp-Method differs from the body's method")),
+        Some(stated) if stated != method => {
+            return Err(mismatch("Mcp-Method differs from the body's method"));
+        }
         None if message.shape() == Shape::Request => return Err(mismatch("Mcp-Method is required")),
         _ => {}
     }
@@ -103,8 +111,14 @@ fn metadata(doc: &[u8], message: &Message, revision: Revision) -> Result<(), Rej
 }
 
 fn name_agrees(headers: &Headers, body: Option<&str>, field: &'static str) -> Result<(), Rejection> {
-    let Some(body) = body else { return Err(Rejection::ParamsInvalid(format!("params.{field} must be a string"))) };
-    let Some(stated) = one(headers, "mcp-name")? else { return Err(mismatch("Mcp-Name is required")) };
+    let Some(body) = body else {
+        return Err(Rejection::ParamsInvalid(format!(
+            "params.{field} must be a string"
+        )));
+    };
+    let Some(stated) = one(headers, "mcp-name")? else {
+        return Err(mismatch("Mcp-Name is required"));
+    };
     match header_value::decode(stated) {
         Ok(stated) if stated == body => Ok(()),
         Ok(_) => Err(mismatch("Mcp-Name differs from the body")),
@@ -134,7 +148,11 @@ pub fn params_agree(headers: &Headers, doc: &[u8], message: &Message, tool: &Too
         match (stated, said) {
             (None, None) => {}
             (Some(stated), Some(said)) if header_value::matches_json(stated, doc, said) => {}
-            _ => return Err(mismatch("an Mcp-Param header differs from the argument it repeats")),
+            _ => {
+                return Err(mismatch(
+                    "an Mcp-Param header differs from the argument it repeats",
+                ));
+            }
         }
     }
     Ok(())

@@ -13,7 +13,10 @@ use ringway_proto::snapshot::Gateway;
 ///
 /// `loopback` says whether the listener's address is a loopback one.
 pub fn check(gateway: &Gateway, loopback: bool, host: &[u8], origin: Option<&[u8]>) -> Result<(), Rejection> {
-    let listed = gateway.allowed_hosts.iter().any(|a| a == "*" || matches_host(a, host));
+    let listed = gateway
+        .allowed_hosts
+        .iter()
+        .any(|a| a == "*" || matches_host(a, host));
     let host_known = listed || (loopback && is_loopback_name(host_name(host)));
     if !host_known && (loopback || !gateway.allowed_hosts.is_empty()) {
         return Err(Rejection::HostNotAllowed);
@@ -23,7 +26,11 @@ pub fn check(gateway: &Gateway, loopback: bool, host: &[u8], origin: Option<&[u8
         || (loopback && origin_host(origin).is_some_and(|h| is_loopback_name(host_name(h))))
         // The same origin as a host we were told is ours; without that list a rebound name would pass as well.
         || (listed && origin_host(origin).is_some_and(|h| h.eq_ignore_ascii_case(host)));
-    if expected { Ok(()) } else { Err(Rejection::OriginNotAllowed) }
+    if expected {
+        Ok(())
+    } else {
+        Err(Rejection::OriginNotAllowed)
+    }
 }
 
 /// `allowed` may carry a port; without one any port matches.
@@ -52,7 +59,9 @@ fn is_loopback_name(name: &[u8]) -> bool {
 
 /// The `host[:port]` of an origin; anything that is not exactly `http(s)://host[:port]` has none.
 fn origin_host(origin: &[u8]) -> Option<&[u8]> {
-    let rest = origin.strip_prefix(b"http://").or_else(|| origin.strip_prefix(b"https://"))?;
+    let rest = origin
+        .strip_prefix(b"http://")
+        .or_else(|| origin.strip_prefix(b"https://"))?;
     (!rest.is_empty() && !rest.iter().any(|b| matches!(b, b'/' | b'@' | b'?' | b'#'))).then_some(rest)
 }
 
@@ -62,7 +71,11 @@ mod tests {
 
     fn gateway(origins: &[&str], hosts: &[&str]) -> Gateway {
         let own = |list: &[&str]| list.iter().map(|s| (*s).to_owned()).collect();
-        Gateway { allowed_origins: own(origins), allowed_hosts: own(hosts), ..Gateway::default() }
+        Gateway {
+            allowed_origins: own(origins),
+            allowed_hosts: own(hosts),
+            ..Gateway::default()
+        }
     }
 
     fn ok(gateway: &Gateway, loopback: bool, host: &str, origin: Option<&str>) -> bool {
@@ -72,10 +85,23 @@ mod tests {
     #[test]
     fn loopback_listeners_answer_to_loopback_names_only() {
         let g = gateway(&[], &[]);
-        for host in ["localhost", "localhost:8808", "127.0.0.1:8808", "[::1]:8808", "LOCALHOST:1"] {
+        for host in [
+            "localhost",
+            "localhost:8808",
+            "127.0.0.1:8808",
+            "[::1]:8808",
+            "LOCALHOST:1",
+        ] {
             assert!(ok(&g, true, host, None), "{host}");
         }
-        for host in ["evil.example", "evil.example:8808", "127.0.0.1.evil.example", "localhost.evil", "[::1]x", ""] {
+        for host in [
+            "evil.example",
+            "evil.example:8808",
+            "127.0.0.1.evil.example",
+            "localhost.evil",
+            "[::1]x",
+            "",
+        ] {
             assert!(!ok(&g, true, host, None), "{host}");
         }
     }
@@ -85,11 +111,23 @@ mod tests {
         let g = gateway(&["https://app.example"], &[]);
         assert!(ok(&g, true, "localhost:1", Some("http://localhost:5173")));
         assert!(ok(&g, true, "localhost:1", Some("https://app.example")));
-        for origin in ["http://evil.example", "null", "http://localhost@evil.example", "http://localhost/", "file://"] {
+        for origin in [
+            "http://evil.example",
+            "null",
+            "http://localhost@evil.example",
+            "http://localhost/",
+            "file://",
+        ] {
             assert!(!ok(&g, true, "localhost:1", Some(origin)), "{origin}");
         }
-        assert!(!ok(&g, false, "gw.example", Some("http://localhost:5173")), "public listeners trust no local page");
-        assert!(!ok(&g, false, "gw.example", Some("https://gw.example")), "same origin proves nothing unlisted");
+        assert!(
+            !ok(&g, false, "gw.example", Some("http://localhost:5173")),
+            "public listeners trust no local page"
+        );
+        assert!(
+            !ok(&g, false, "gw.example", Some("https://gw.example")),
+            "same origin proves nothing unlisted"
+        );
     }
 
     #[test]

@@ -18,12 +18,7 @@ use crate::{
     translate,
 };
 use bytes::Bytes;
-use ringway_proto::{
-    http::Headers,
-    json,
-    revision::Era,
-    rpc::Message,
-};
+use ringway_proto::{http::Headers, json, revision::Era, rpc::Message};
 use std::future::Future;
 
 /// Who calls, through which endpoint, under which snapshot.
@@ -115,14 +110,20 @@ pub async fn tools_call<E: Exchange>(
                 let tool = &caller.snapshot.tools[permit.tool().at()];
                 envelope::params_agree(caller.headers, doc, message, tool)?;
             }
-            let doc = if name == asked { doc.clone() } else { edited(translate::request::renamed(doc, message, name))? };
+            let doc = if name == asked {
+                doc.clone()
+            } else {
+                edited(translate::request::renamed(doc, message, name))?
+            };
             exchange.forward(tool_call(caller, permit, doc, name)).await
         }
         // A server may have tools that it lists to some clients only. Whoever may use all of the server may
         // name them on its own endpoint; the server then says whether they exist.
         Err(rejection) => match whole_server(caller) {
             Some(server) if resolve::tool(caller.snapshot, caller.scope, &asked).is_err() => {
-                exchange.forward(server_call(server, doc.clone(), Some(asked.into_owned()))).await
+                exchange
+                    .forward(server_call(server, doc.clone(), Some(asked.into_owned())))
+                    .await
             }
             _ => Err(rejection),
         },
@@ -139,7 +140,13 @@ fn tool<'a>(caller: Caller<'a>, asked: &str) -> Result<(Permit, &'a str), Reject
 fn tool_call(caller: Caller<'_>, permit: Permit, doc: Bytes, name: &str) -> AuthorizedCall {
     let tool = permit.tool();
     let server = caller.snapshot.tools[tool.at()].server;
-    AuthorizedCall { server, doc, name: Some(name.to_owned()), tool: Some(tool), _proof: Proof::Tool(permit) }
+    AuthorizedCall {
+        server,
+        doc,
+        name: Some(name.to_owned()),
+        tool: Some(tool),
+        _proof: Proof::Tool(permit),
+    }
 }
 
 /// `prompts/get`.
@@ -161,16 +168,29 @@ fn prompt_call(
     message: &Message,
     asked: &str,
 ) -> Result<AuthorizedCall, Rejection> {
-    let found = match (resolve::prompt(caller.snapshot, caller.scope, asked), whole_server(caller)) {
+    let found = match (
+        resolve::prompt(caller.snapshot, caller.scope, asked),
+        whole_server(caller),
+    ) {
         (Ok(found), _) => found,
         (Err(_), Some(server)) => return Ok(server_call(server, doc.clone(), Some(asked.to_owned()))),
         (Err(rejection), None) => return Err(rejection),
     };
     let permit = authorize::prompt(caller.snapshot, caller.principal, caller.scope, found)?;
     let prompt = &caller.snapshot.prompts[found.at()];
-    let doc = if *prompt.name == *asked { doc.clone() } else { edited(translate::request::renamed(doc, message, &prompt.name))? };
+    let doc = if *prompt.name == *asked {
+        doc.clone()
+    } else {
+        edited(translate::request::renamed(doc, message, &prompt.name))?
+    };
     let name = Some(prompt.name.to_string());
-    Ok(AuthorizedCall { server: prompt.server, doc, name, tool: None, _proof: Proof::Prompt(permit) })
+    Ok(AuthorizedCall {
+        server: prompt.server,
+        doc,
+        name,
+        tool: None,
+        _proof: Proof::Prompt(permit),
+    })
 }
 
 /// `resources/read`, `resources/subscribe`, `resources/unsubscribe`: whatever names a resource by `params.uri`.
@@ -181,7 +201,9 @@ pub async fn resource<E: Exchange>(
     message: &Message,
 ) -> Result<E::Answer, Rejection> {
     let asked = message.uri(doc).ok_or_else(|| lacks("uri"))?;
-    exchange.forward(resource_call(caller, doc, message, &asked)?).await
+    exchange
+        .forward(resource_call(caller, doc, message, &asked)?)
+        .await
 }
 
 fn resource_call(
@@ -206,7 +228,11 @@ pub async fn complete<E: Exchange>(
     doc: &Bytes,
     message: &Message,
 ) -> Result<E::Answer, Rejection> {
-    let reference = message.params.as_ref().and_then(|p| p.reference).ok_or_else(|| lacks("ref"))?;
+    let reference = message
+        .params
+        .as_ref()
+        .and_then(|p| p.reference)
+        .ok_or_else(|| lacks("ref"))?;
     let text = |key| json::member(doc, reference, key).and_then(|span| json::string(doc, span));
     let call = match (text("name"), text("uri")) {
         (Some(name), None) => prompt_call(caller, doc, message, &name)?,
@@ -214,7 +240,11 @@ pub async fn complete<E: Exchange>(
             Some(server) => server_call(server, doc.clone(), None),
             None => resource_call(caller, doc, message, &uri)?,
         },
-        _ => return Err(Rejection::ParamsInvalid("params.ref must name one prompt or one resource".into())),
+        _ => {
+            return Err(Rejection::ParamsInvalid(
+                "params.ref must name one prompt or one resource".into(),
+            ));
+        }
     };
     // `Mcp-Name` is not defined for completion (specification 2026-07-28, "Streamable HTTP").
     exchange.forward(AuthorizedCall { name: None, ..call }).await
@@ -223,7 +253,11 @@ pub async fn complete<E: Exchange>(
 /// The visible server that lists exactly this template.
 fn template_server(caller: Caller<'_>, uri: &str) -> Option<ServerIndex> {
     let permits = caller.snapshot.permits(caller.principal);
-    let listed = caller.snapshot.templates.iter().filter(|t| permits.resources(t.server) && *t.text == *uri);
+    let listed = caller
+        .snapshot
+        .templates
+        .iter()
+        .filter(|t| permits.resources(t.server) && *t.text == *uri);
     match caller.scope {
         Scope::Merged => listed.map(|t| t.server).next(),
         Scope::Server(own) => listed.map(|t| t.server).find(|server| *server == own),
@@ -240,7 +274,10 @@ pub async fn passed<E: Exchange>(
 ) -> Result<E::Answer, Rejection> {
     let Some(server) = only_server(caller) else {
         let method = message.method(doc).unwrap_or_default().to_owned();
-        return Err(Rejection::MethodUnknown { era: caller.era, method });
+        return Err(Rejection::MethodUnknown {
+            era: caller.era,
+            method,
+        });
     };
     let name = message.task_id(doc).map(|id| id.into_owned());
     exchange.forward(server_call(server, doc.clone(), name)).await
@@ -252,7 +289,12 @@ fn only_server(caller: Caller<'_>) -> Option<ServerIndex> {
         return whole_server(caller);
     }
     let permits = caller.snapshot.permits(caller.principal);
-    let visible = |at: usize| u16::try_from(at).ok().map(ServerIndex).filter(|s| permits.server(*s));
+    let visible = |at: usize| {
+        u16::try_from(at)
+            .ok()
+            .map(ServerIndex)
+            .filter(|s| permits.server(*s))
+    };
     let mut visible = (0..caller.snapshot.servers.len()).filter_map(visible);
     match (visible.next(), visible.next()) {
         (Some(only), None) => permits.resources(only).then_some(only),
@@ -269,7 +311,13 @@ pub fn whole_server(caller: Caller<'_>) -> Option<ServerIndex> {
 }
 
 fn server_call(server: ServerIndex, doc: Bytes, name: Option<String>) -> AuthorizedCall {
-    AuthorizedCall { server, doc, name, tool: None, _proof: Proof::Server }
+    AuthorizedCall {
+        server,
+        doc,
+        name,
+        tool: None,
+        _proof: Proof::Server,
+    }
 }
 
 fn lacks(field: &'static str) -> Rejection {

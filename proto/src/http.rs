@@ -19,30 +19,47 @@ pub struct Repeated;
 impl Headers {
     /// An empty list with room for `n` fields.
     pub fn with_capacity(n: usize) -> Self {
-        Self { list: Vec::with_capacity(n) }
+        Self {
+            list: Vec::with_capacity(n),
+        }
     }
 
     /// The first value of `name` (lower case). O(n).
     pub fn get(&self, name: &str) -> Option<&Bytes> {
-        self.list.iter().find(|(n, _)| n.as_ref() == name.as_bytes()).map(|(_, v)| v)
+        self.list
+            .iter()
+            .find(|(n, _)| n.as_ref() == name.as_bytes())
+            .map(|(_, v)| v)
     }
 
     /// The value of `name`, refusing a second one: two readers could pick different ones.
     pub fn get_one(&self, name: &str) -> Result<Option<&Bytes>, Repeated> {
-        let mut found = self.list.iter().filter(|(n, _)| n.as_ref() == name.as_bytes()).map(|(_, v)| v);
+        let mut found = self
+            .list
+            .iter()
+            .filter(|(n, _)| n.as_ref() == name.as_bytes())
+            .map(|(_, v)| v);
         let first = found.next();
-        if found.next().is_some() { Err(Repeated) } else { Ok(first) }
+        if found.next().is_some() {
+            Err(Repeated)
+        } else {
+            Ok(first)
+        }
     }
 
     /// Every value of `name`, in order of arrival.
     pub fn get_all<'h>(&'h self, name: &'h str) -> impl Iterator<Item = &'h Bytes> {
-        self.list.iter().filter(move |(n, _)| n.as_ref() == name.as_bytes()).map(|(_, v)| v)
+        self.list
+            .iter()
+            .filter(move |(n, _)| n.as_ref() == name.as_bytes())
+            .map(|(_, v)| v)
     }
 
     /// Appends a field under a name known at compile time (must be lower case).
     pub fn push(&mut self, name: &'static str, value: impl Into<Bytes>) {
         debug_assert!(!name.bytes().any(|b| b.is_ascii_uppercase()));
-        self.list.push((Bytes::from_static(name.as_bytes()), value.into()));
+        self.list
+            .push((Bytes::from_static(name.as_bytes()), value.into()));
     }
 
     /// Appends a field whose name came from outside; the caller has lowered it.

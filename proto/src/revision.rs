@@ -24,7 +24,12 @@ pub enum Era {
 
 impl Revision {
     /// Every revision, oldest first.
-    pub const ALL: [Self; 4] = [Self::V2025_03_26, Self::V2025_06_18, Self::V2025_11_25, Self::V2026_07_28];
+    pub const ALL: [Self; 4] = [
+        Self::V2025_03_26,
+        Self::V2025_06_18,
+        Self::V2025_11_25,
+        Self::V2026_07_28,
+    ];
     /// The newest revision that opens with `initialize`.
     pub const NEWEST_LEGACY: Self = Self::V2025_11_25;
     /// The newest revision of all.
@@ -47,6 +52,10 @@ impl Revision {
 
     /// The era this revision belongs to.
     pub fn era(self) -> Era {
-        if self == Self::V2026_07_28 { Era::Modern } else { Era::Legacy }
+        if self == Self::V2026_07_28 {
+            Era::Modern
+        } else {
+            Era::Legacy
+        }
     }
 }

@@ -129,7 +129,12 @@ impl Default for Timeouts {
     fn default() -> Self {
         // A server that answers with plain JSON sends its head with the answer, so a tool's whole running time
         // passes before it; agents' tools run for minutes.
-        Self { connect_ms: 5_000, header_ms: 300_000, idle_ms: 300_000, total_ms: 1_800_000 }
+        Self {
+            connect_ms: 5_000,
+            header_ms: 300_000,
+            idle_ms: 300_000,
+            total_ms: 1_800_000,
+        }
     }
 }
 

@@ -85,13 +85,16 @@ pub struct Gateway {
 impl Gateway {
     /// Starts workers and listeners with `document` live.
     pub fn start(settings: Settings, document: &Document) -> Result<Self, StartError> {
-        let live = Arc::new(ArcSwap::from_pointee(Live::compile(document, None).map_err(StartError::Document)?));
+        let live = Arc::new(ArcSwap::from_pointee(
+            Live::compile(document, None).map_err(StartError::Document)?,
+        ));
         let sealer = Sealer::new(settings.session_keys)?;
         let count = match settings.workers {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             n => n,
         };
-        let (boxes, letters): (Vec<_>, Vec<_>) = (0..count).map(|_| async_channel::bounded(LETTERS_MAX)).unzip();
+        let (boxes, letters): (Vec<_>, Vec<_>) =
+            (0..count).map(|_| async_channel::bounded(LETTERS_MAX)).unzip();
         let (lines, written) = access::Lines::new();
         let shared = Arc::new(Shared {
             live,
@@ -110,7 +113,10 @@ impl Gateway {
         let admin = settings
             .admin
             .map(|address| {
-                let shown = Arc::new(Admin { shared: shared.clone(), health: health.clone() });
+                let shown = Arc::new(Admin {
+                    shared: shared.clone(),
+                    health: health.clone(),
+                });
                 admin::serve(&side.handle(), address, shown)
                     .map_err(|e| io::Error::new(e.kind(), format!("admin address {address}: {e}")))
             })
@@ -130,7 +136,15 @@ impl Gateway {
             crate::io::spawn(party::sweep(mcp.clone()));
             mcp
         })?;
-        Ok(Self { shared, workers, side, health, admin, tls, publishing: Mutex::new(()) })
+        Ok(Self {
+            shared,
+            workers,
+            side,
+            health,
+            admin,
+            tls,
+            publishing: Mutex::new(()),
+        })
     }
 
     /// The addresses clients can connect to, with real ports.
@@ -163,7 +177,10 @@ impl Gateway {
 
     /// Reads certificates again; those that do not load keep their old ones. Connections live on.
     pub fn reload_certificates(&self) -> Vec<String> {
-        self.tls.iter().filter_map(|tls| tls.reload().err().map(|e| e.to_string())).collect()
+        self.tls
+            .iter()
+            .filter_map(|tls| tls.reload().err().map(|e| e.to_string()))
+            .collect()
     }
 
     /// Whether every worker's loop turns.
@@ -188,6 +205,8 @@ impl Gateway {
         drop(handle.drain(deadline));
         self.workers.join();
         self.side.stop();
-        Drained { cut: handle.vitals().iter().map(|v| v.connections_cut.get()).sum() }
+        Drained {
+            cut: handle.vitals().iter().map(|v| v.connections_cut.get()).sum(),
+        }
     }
 }

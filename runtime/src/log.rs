@@ -16,12 +16,22 @@ pub fn start(level: &str, json: bool) {
         .with_default_directive(tracing_subscriber::filter::LevelFilter::INFO.into())
         .parse_lossy(format!("{QUIET},{directives}"));
     let layer = if json {
-        fmt::layer().json().flatten_event(true).with_writer(std::io::stderr).boxed()
+        fmt::layer()
+            .json()
+            .flatten_event(true)
+            .with_writer(std::io::stderr)
+            .boxed()
     } else {
         let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
         let colour = terminal && std::env::var_os("NO_COLOR").is_none();
-        fmt::layer().with_target(false).with_ansi(colour).with_writer(std::io::stderr).boxed()
+        fmt::layer()
+            .with_target(false)
+            .with_ansi(colour)
+            .with_writer(std::io::stderr)
+            .boxed()
     };
     // Only a program that embeds this one can have set another subscriber; it keeps its own.
-    let _ = tracing_subscriber::registry().with(layer.with_filter(filter)).try_init();
+    let _ = tracing_subscriber::registry()
+        .with(layer.with_filter(filter))
+        .try_init();
 }

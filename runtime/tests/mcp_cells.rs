@@ -1,6 +1,10 @@
 //! The four cells: old and new clients × old and new servers, through the merged and the single endpoint.
 
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a panic is the report of a test")]
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a panic is the report of a test"
+)]
 
 mod mcp_support;
 
@@ -16,13 +20,20 @@ fn modern_server() -> Upstream {
         let message = request.json();
         match request.rpc_method().as_str() {
             "tools/call" => {
-                let said = message["params"]["arguments"]["say"].as_str().unwrap_or_default().to_owned();
+                let said = message["params"]["arguments"]["say"]
+                    .as_str()
+                    .unwrap_or_default()
+                    .to_owned();
                 let mut result = content(&said);
                 result["resultType"] = json!("complete");
                 wire.json(&json!({"result": result, "jsonrpc":"2.0", "id": message["id"]}));
             }
-            other => wire.answer(404, &[("content-type", "application/json")],
-                &json!({"jsonrpc":"2.0","id":message["id"],"error":{"code":-32601,"message":other}}).to_string()),
+            other => wire.answer(
+                404,
+                &[("content-type", "application/json")],
+                &json!({"jsonrpc":"2.0","id":message["id"],"error":{"code":-32601,"message":other}})
+                    .to_string(),
+            ),
         }
     })
 }
@@ -32,7 +43,10 @@ fn legacy_server() -> Upstream {
         let message = request.json();
         match request.rpc_method().as_str() {
             "tools/call" => {
-                let said = message["params"]["arguments"]["say"].as_str().unwrap_or_default().to_owned();
+                let said = message["params"]["arguments"]["say"]
+                    .as_str()
+                    .unwrap_or_default()
+                    .to_owned();
                 wire.events();
                 // A priming event, then the answer, as servers of this era send them.
                 wire.chunk("id: e1\ndata: \n\n");
@@ -46,12 +60,21 @@ fn legacy_server() -> Upstream {
 }
 
 fn modern_call(client: &mut Client, path: &str, name: &str, say: &str) -> mcp_support::Answer {
-    client.modern(path, json!("a-1"), "tools/call", json!({"name":name,"arguments":{"say":say}}))
+    client.modern(
+        path,
+        json!("a-1"),
+        "tools/call",
+        json!({"name":name,"arguments":{"say":say}}),
+    )
 }
 
 fn legacy_call(client: &mut Client, path: &str, session: &str, name: &str, say: &str) -> Value {
-    let body = json!({"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":name,"arguments":{"say":say}}});
-    let headers = [("mcp-session-id", session), ("mcp-protocol-version", "2025-11-25")];
+    let body =
+        json!({"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":name,"arguments":{"say":say}}});
+    let headers = [
+        ("mcp-session-id", session),
+        ("mcp-protocol-version", "2025-11-25"),
+    ];
     client.send(path, &headers, &body.to_string());
     let head = client.head();
     assert_eq!(head.status, 200);
@@ -73,11 +96,18 @@ fn modern_client_modern_server() {
         let answer = modern_call(&mut client, path, name, "hi");
         assert_eq!(answer.status, 200, "{:?}", String::from_utf8_lossy(&answer.body));
         let body = answer.json();
-        assert_eq!((&body["id"], &body["result"]["content"][0]["text"]), (&json!("a-1"), &json!("hi")));
+        assert_eq!(
+            (&body["id"], &body["result"]["content"][0]["text"]),
+            (&json!("a-1"), &json!("hi"))
+        );
     }
     let seen = upstream.seen();
     for request in &seen {
-        assert_eq!(request.header("mcp-name"), Some("echo"), "header and body carry the server's own name");
+        assert_eq!(
+            request.header("mcp-name"),
+            Some("echo"),
+            "header and body carry the server's own name"
+        );
         assert_eq!(request.json()["params"]["name"], "echo");
         assert_eq!(request.header("mcp-protocol-version"), Some("2026-07-28"));
         assert_eq!(request.header("authorization"), None);
@@ -93,7 +123,11 @@ fn legacy_client_legacy_server() {
     for (path, name) in [("/mcp", "l__echo"), ("/servers/l/mcp", "echo")] {
         let session = client.open_session(path, &json!({}));
         let body = legacy_call(&mut client, path, &session, name, "hi");
-        assert_eq!((&body["id"], &body["result"]["content"][0]["text"]), (&json!(7), &json!("hi")), "{body}");
+        assert_eq!(
+            (&body["id"], &body["result"]["content"][0]["text"]),
+            (&json!(7), &json!("hi")),
+            "{body}"
+        );
     }
 }
 
@@ -105,12 +139,19 @@ fn legacy_client_modern_server() {
     for (path, name) in [("/mcp", "m__echo"), ("/servers/m/mcp", "echo")] {
         let session = client.open_session(path, &json!({"sampling":{}}));
         let body = legacy_call(&mut client, path, &session, name, "hi");
-        assert_eq!((&body["id"], &body["result"]["content"][0]["text"]), (&json!(7), &json!("hi")), "{body}");
+        assert_eq!(
+            (&body["id"], &body["result"]["content"][0]["text"]),
+            (&json!(7), &json!("hi")),
+            "{body}"
+        );
     }
     let call = upstream.wait_for("tools/call");
     let meta = &call.json()["params"]["_meta"];
     assert_eq!(meta["io.modelcontextprotocol/protocolVersion"], "2026-07-28");
-    assert_eq!(meta["io.modelcontextprotocol/clientCapabilities"], json!({"sampling":{}}));
+    assert_eq!(
+        meta["io.modelcontextprotocol/clientCapabilities"],
+        json!({"sampling":{}})
+    );
     assert_eq!(call.header("mcp-session-id"), None);
 }
 
@@ -121,12 +162,24 @@ fn modern_client_legacy_server() {
     let mut client = running.client();
     for (path, name) in [("/mcp", "l__echo"), ("/servers/l/mcp", "echo")] {
         let body = modern_call(&mut client, path, name, "hi").json();
-        assert_eq!((&body["id"], &body["result"]["content"][0]["text"]), (&json!("a-1"), &json!("hi")), "{body}");
+        assert_eq!(
+            (&body["id"], &body["result"]["content"][0]["text"]),
+            (&json!("a-1"), &json!("hi")),
+            "{body}"
+        );
         assert_eq!(body["result"]["resultType"], "complete");
     }
     let call = upstream.wait_for("tools/call");
-    assert_eq!(call.header("mcp-session-id"), Some("s1"), "one session is held for this caller");
-    assert!(call.json()["params"]["_meta"].get("io.modelcontextprotocol/protocolVersion").is_none());
+    assert_eq!(
+        call.header("mcp-session-id"),
+        Some("s1"),
+        "one session is held for this caller"
+    );
+    assert!(
+        call.json()["params"]["_meta"]
+            .get("io.modelcontextprotocol/protocolVersion")
+            .is_none()
+    );
 }
 
 #[test]
@@ -138,9 +191,18 @@ fn a_servers_request_becomes_a_round_trip_for_a_modern_client() {
         let message = request.json();
         if request.rpc_method() == "tools/call" {
             wire.events();
-            wire.event(&json!({"jsonrpc":"2.0","id":0,"method":"elicitation/create","params":{"message":"who?"}}));
-            let answer = answered_rx.lock().unwrap().recv_timeout(mcp_support::PATIENCE).expect("an answer");
-            let text = answer["result"]["content"]["name"].as_str().unwrap_or_default().to_owned();
+            wire.event(
+                &json!({"jsonrpc":"2.0","id":0,"method":"elicitation/create","params":{"message":"who?"}}),
+            );
+            let answer = answered_rx
+                .lock()
+                .unwrap()
+                .recv_timeout(mcp_support::PATIENCE)
+                .expect("an answer");
+            let text = answer["result"]["content"]["name"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned();
             wire.event(&json!({"jsonrpc":"2.0","id":message["id"],"result":content(&text)}));
             wire.end();
             wire.close();
@@ -152,9 +214,14 @@ fn a_servers_request_becomes_a_round_trip_for_a_modern_client() {
         }
     });
     let running = Running::start(&document(1, vec![Described::legacy("l", &upstream, &["ask"])]));
-    let params = || json!({"name":"l__ask","arguments":{},
-        "_meta":{"io.modelcontextprotocol/clientCapabilities":{"elicitation":{}}}});
-    let first = running.client().modern("/mcp", json!(1), "tools/call", params()).json();
+    let params = || {
+        json!({"name":"l__ask","arguments":{},
+        "_meta":{"io.modelcontextprotocol/clientCapabilities":{"elicitation":{}}}})
+    };
+    let first = running
+        .client()
+        .modern("/mcp", json!(1), "tools/call", params())
+        .json();
     assert_eq!(first["result"]["resultType"], "input_required", "{first}");
     let requests = first["result"]["inputRequests"].as_object().unwrap();
     let (key, asked) = requests.iter().next().unwrap();
@@ -163,10 +230,20 @@ fn a_servers_request_becomes_a_round_trip_for_a_modern_client() {
     let mut retry = params();
     retry["inputResponses"] = json!({key: {"action":"accept","content":{"name":"Ada"}}});
     retry["requestState"] = first["result"]["requestState"].clone();
-    let second = running.client().modern("/mcp", json!(2), "tools/call", retry.clone()).json();
-    assert_eq!((&second["id"], &second["result"]["content"][0]["text"]), (&json!(2), &json!("Ada")), "{second}");
+    let second = running
+        .client()
+        .modern("/mcp", json!(2), "tools/call", retry.clone())
+        .json();
+    assert_eq!(
+        (&second["id"], &second["result"]["content"][0]["text"]),
+        (&json!(2), &json!("Ada")),
+        "{second}"
+    );
     // The state is spent.
-    let third = running.client().modern("/mcp", json!(3), "tools/call", retry).json();
+    let third = running
+        .client()
+        .modern("/mcp", json!(3), "tools/call", retry)
+        .json();
     assert_eq!(third["error"]["data"]["reason"], "parked_call_gone", "{third}");
 }
 
@@ -187,15 +264,23 @@ fn a_round_trip_becomes_a_request_to_a_legacy_client() {
     let running = Running::start(&document(1, vec![Described::modern("m", &upstream, &["ask"])]));
     let mut client = running.client();
     let session = client.open_session("/mcp", &json!({"elicitation":{}}));
-    let headers = [("mcp-session-id", session.as_str()), ("mcp-protocol-version", "2025-11-25")];
+    let headers = [
+        ("mcp-session-id", session.as_str()),
+        ("mcp-protocol-version", "2025-11-25"),
+    ];
     let call = json!({"jsonrpc":"2.0","id":"c","method":"tools/call","params":{"name":"m__ask"}}).to_string();
     client.send("/mcp", &headers, &call);
     assert_eq!(client.head().status, 200);
     let asked = client.event().expect("a request");
     assert_eq!(asked["method"], "elicitation/create");
-    let answer = json!({"jsonrpc":"2.0","id":asked["id"],"result":{"action":"accept","content":{"name":"Ada"}}});
+    let answer =
+        json!({"jsonrpc":"2.0","id":asked["id"],"result":{"action":"accept","content":{"name":"Ada"}}});
     let accepted = running.client().post("/mcp", &headers, &answer.to_string());
     assert_eq!(accepted.status, 202);
     let last = client.event().expect("the answer");
-    assert_eq!((&last["id"], &last["result"]["content"][0]["text"]), (&json!("c"), &json!("Ada")), "{last}");
+    assert_eq!(
+        (&last["id"], &last["result"]["content"][0]["text"]),
+        (&json!("c"), &json!("Ada")),
+        "{last}"
+    );
 }

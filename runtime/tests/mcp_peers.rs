@@ -1,6 +1,10 @@
 //! What real peers rarely do, and hostile ones often: each gets the right answer, nothing hangs, nothing leaks.
 
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a panic is the report of a test")]
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a panic is the report of a test"
+)]
 
 mod mcp_support;
 
@@ -40,18 +44,31 @@ fn event_streams_are_read_however_they_are_written() {
         // No event line, data before id, as the Rust SDK writes it.
         &["data: {\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{\"content\":[]}}\nid: 0/0\n\n"],
         // Split inside the JSON, inside a line end, inside a field name.
-        &["da", "ta: {\"jsonrpc\":\"2.0\",\"id\":{id},\"re", "sult\":{\"content\":[]}}\r", "\n\r", "\n"],
+        &[
+            "da",
+            "ta: {\"jsonrpc\":\"2.0\",\"id\":{id},\"re",
+            "sult\":{\"content\":[]}}\r",
+            "\n\r",
+            "\n",
+        ],
         // Priming event, comment, retry, then everything in one piece.
-        &[": hello\n\nid: 1\nretry: 3000\ndata:\n\ndata: {\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{\"content\":[]}}\n\n"],
+        &[
+            ": hello\n\nid: 1\nretry: 3000\ndata:\n\ndata: {\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{\"content\":[]}}\n\n",
+        ],
         // Data over two lines, bare carriage returns.
         &["data: {\"jsonrpc\":\"2.0\",\rdata: \"id\":{id},\"result\":{\"content\":[]}}\r\r"],
         // A message for an event type nobody knows comes first.
-        &["event: other\ndata: nonsense\n\ndata: {\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{\"content\":[]}}\n\n"],
+        &[
+            "event: other\ndata: nonsense\n\ndata: {\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{\"content\":[]}}\n\n",
+        ],
     ];
     for (n, chunks) in framings.into_iter().enumerate() {
         let upstream = legacy_events(chunks);
         let running = Running::start(&document(1, vec![Described::legacy("l", &upstream, &["t"])]));
-        let body = running.client().modern("/mcp", json!(n), "tools/call", call("l__t")).json();
+        let body = running
+            .client()
+            .modern("/mcp", json!(n), "tools/call", call("l__t"))
+            .json();
         assert_eq!(body["result"]["content"], json!([]), "framing {n}: {body}");
     }
 }
@@ -60,21 +77,37 @@ fn event_streams_are_read_however_they_are_written() {
 fn an_answer_that_breaks_off_is_a_failure_of_its_server() {
     let upstream = legacy_events(&["data: {\"jsonrpc\":\"2.0\",\"id\":{id},"]);
     let running = Running::start(&document(1, vec![Described::legacy("l", &upstream, &["t"])]));
-    let body = running.client().modern("/mcp", json!(1), "tools/call", call("l__t")).json();
+    let body = running
+        .client()
+        .modern("/mcp", json!(1), "tools/call", call("l__t"))
+        .json();
     assert_eq!(reason(&body), "upstream_reset", "{body}");
-    assert_eq!(upstream.seen().iter().filter(|r| r.rpc_method() == "tools/call").count(), 1, "never tried twice");
+    assert_eq!(
+        upstream
+            .seen()
+            .iter()
+            .filter(|r| r.rpc_method() == "tools/call")
+            .count(),
+        1,
+        "never tried twice"
+    );
 }
 
 #[test]
 fn a_json_answer_cut_in_the_middle_cuts_ours() {
     let upstream = Upstream::start(|_, wire| {
-        wire.raw(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n\r\n{\"jsonrpc\"");
+        wire.raw(
+            b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n\r\n{\"jsonrpc\"",
+        );
         wire.close();
     });
     let running = Running::start(&document(1, vec![Described::modern("m", &upstream, &["t"])]));
     let mut client = running.client();
     client.send_modern("/mcp", json!(1), "tools/call", call("m__t"));
-    assert!(client.is_cut(), "a client must be able to tell this from a whole answer");
+    assert!(
+        client.is_cut(),
+        "a client must be able to tell this from a whole answer"
+    );
 }
 
 #[test]
@@ -84,14 +117,20 @@ fn an_answer_to_another_request_reaches_nobody() {
         "data: {\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{\"content\":[]}}\n\n",
     ]);
     let running = Running::start(&document(1, vec![Described::legacy("l", &upstream, &["t"])]));
-    let body = running.client().modern("/mcp", json!(1), "tools/call", call("l__t")).json();
+    let body = running
+        .client()
+        .modern("/mcp", json!(1), "tools/call", call("l__t"))
+        .json();
     assert!(!body.to_string().contains("secret"), "{body}");
 }
 
 #[test]
 fn a_lost_session_is_opened_anew_and_the_client_does_not_notice() {
     // As the specification wants it (404), and as widely used servers do it (400 with a sentence).
-    for (status, text) in [(404, "Session not found"), (400, "Bad Request: No valid session ID provided")] {
+    for (status, text) in [
+        (404, "Session not found"),
+        (400, "Bad Request: No valid session ID provided"),
+    ] {
         let sessions = AtomicUsize::new(0);
         let upstream = Upstream::start(move |request, wire| {
             let message = request.json();
@@ -100,13 +139,22 @@ fn a_lost_session_is_opened_anew_and_the_client_does_not_notice() {
                     let n = sessions.fetch_add(1, Ordering::SeqCst) + 1;
                     let result = json!({"protocolVersion":"2025-11-25","capabilities":{},"serverInfo":{"name":"s","version":"1"}});
                     let body = json!({"jsonrpc":"2.0","id":message["id"],"result":result}).to_string();
-                    wire.answer(200, &[("content-type", "application/json"), ("mcp-session-id", &format!("s{n}"))], &body);
+                    wire.answer(
+                        200,
+                        &[
+                            ("content-type", "application/json"),
+                            ("mcp-session-id", &format!("s{n}")),
+                        ],
+                        &body,
+                    );
                 }
                 "tools/call" if request.header("mcp-session-id") == Some("s1") => {
                     let body = json!({"jsonrpc":"2.0","id":null,"error":{"code":-32000,"message":text}});
                     wire.answer(status, &[("content-type", "application/json")], &body.to_string());
                 }
-                "tools/call" => wire.json(&json!({"jsonrpc":"2.0","id":message["id"],"result":{"content":[]}})),
+                "tools/call" => {
+                    wire.json(&json!({"jsonrpc":"2.0","id":message["id"],"result":{"content":[]}}))
+                }
                 _ => wire.answer(202, &[], ""),
             }
         });
@@ -117,10 +165,22 @@ fn a_lost_session_is_opened_anew_and_the_client_does_not_notice() {
         let body = json!({"jsonrpc":"2.0","id":5,"method":"tools/call","params":call("l__t")}).to_string();
         for _ in 0..2 {
             let answer = client.post("/mcp", &headers, &body);
-            assert_eq!(answer.json()["result"]["content"], json!([]), "{status}: {:?}", answer.json());
+            assert_eq!(
+                answer.json()["result"]["content"],
+                json!([]),
+                "{status}: {:?}",
+                answer.json()
+            );
         }
-        let calls = upstream.seen().iter().filter(|r| r.rpc_method() == "tools/call").count();
-        assert_eq!(calls, 3, "refused once, repeated once, then over the new session at once");
+        let calls = upstream
+            .seen()
+            .iter()
+            .filter(|r| r.rpc_method() == "tools/call")
+            .count();
+        assert_eq!(
+            calls, 3,
+            "refused once, repeated once, then over the new session at once"
+        );
     }
 }
 
@@ -142,22 +202,41 @@ fn sessions_are_their_owners_and_end() {
     let mut client = running.client();
     let session = client.open_session("/mcp", &json!({}));
     let ping = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
-    assert_eq!(client.post("/mcp", &[("mcp-session-id", &session)], ping).json()["result"], json!({}));
+    assert_eq!(
+        client.post("/mcp", &[("mcp-session-id", &session)], ping).json()["result"],
+        json!({})
+    );
     let bearer = format!("Bearer {key}");
-    let foreign = client.post("/mcp", &[("mcp-session-id", &session), ("authorization", &bearer)], ping);
-    assert_eq!((foreign.status, reason(&foreign.json())), (404, "session_unknown"));
+    let foreign = client.post(
+        "/mcp",
+        &[("mcp-session-id", &session), ("authorization", &bearer)],
+        ping,
+    );
+    assert_eq!(
+        (foreign.status, reason(&foreign.json())),
+        (404, "session_unknown")
+    );
     let elsewhere = client.post("/servers/l/mcp", &[("mcp-session-id", &session)], ping);
     assert_eq!(elsewhere.status, 404);
     let mut forged = session.clone().into_bytes();
     let last = forged.len() - 5;
     forged[last] ^= 1;
     let forged = String::from_utf8(forged).unwrap();
-    assert_eq!(client.post("/mcp", &[("mcp-session-id", &forged)], ping).status, 404);
+    assert_eq!(
+        client.post("/mcp", &[("mcp-session-id", &forged)], ping).status,
+        404
+    );
     client.bare("DELETE", "/mcp", &[("mcp-session-id", &session)]);
     assert_eq!(client.answer().status, 200);
     // On every connection, so on every worker.
     for _ in 0..8 {
-        assert_eq!(running.client().post("/mcp", &[("mcp-session-id", &session)], ping).status, 404);
+        assert_eq!(
+            running
+                .client()
+                .post("/mcp", &[("mcp-session-id", &session)], ping)
+                .status,
+            404
+        );
     }
 }
 
@@ -166,14 +245,43 @@ fn ambiguous_messages_are_refused_before_anything_leaves() {
     let upstream = Upstream::start(|_, wire| wire.json(&json!({})));
     let running = Running::start(&document(1, vec![Described::modern("m", &upstream, &["t"])]));
     let mut client = running.client();
-    let headers = [("mcp-protocol-version", "2026-07-28"), ("mcp-method", "tools/call"), ("mcp-name", "m__t")];
+    let headers = [
+        ("mcp-protocol-version", "2026-07-28"),
+        ("mcp-method", "tools/call"),
+        ("mcp-name", "m__t"),
+    ];
     let meta = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}"#;
     for (body, wanted) in [
-        (format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/list","method":"tools/call","params":{{"name":"m__t",{meta}}}}}"#), "envelope_invalid"),
-        (format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"m__t","name":"x",{meta}}}}}"#), "envelope_invalid"),
-        (format!(r#"{{"jsonrpc":"2.0","id":1,"m\u0065thod":"tools/call","params":{{"name":"m__t",{meta}}}}}"#), "envelope_invalid"),
-        (format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"m__t",{meta}}}}} trailing"#), "json_malformed"),
-        (format!(r#"[{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"m__t",{meta}}}}}]"#), "batch_not_allowed"),
+        (
+            format!(
+                r#"{{"jsonrpc":"2.0","id":1,"method":"tools/list","method":"tools/call","params":{{"name":"m__t",{meta}}}}}"#
+            ),
+            "envelope_invalid",
+        ),
+        (
+            format!(
+                r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"m__t","name":"x",{meta}}}}}"#
+            ),
+            "envelope_invalid",
+        ),
+        (
+            format!(
+                r#"{{"jsonrpc":"2.0","id":1,"m\u0065thod":"tools/call","params":{{"name":"m__t",{meta}}}}}"#
+            ),
+            "envelope_invalid",
+        ),
+        (
+            format!(
+                r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"m__t",{meta}}}}} trailing"#
+            ),
+            "json_malformed",
+        ),
+        (
+            format!(
+                r#"[{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"m__t",{meta}}}}}]"#
+            ),
+            "batch_not_allowed",
+        ),
         ("{".to_owned(), "json_malformed"),
     ] {
         let answer = client.post("/mcp", &headers, &body);
@@ -205,18 +313,53 @@ fn headers_and_body_must_tell_the_same_story() {
             "io.modelcontextprotocol/protocolVersion":version,"io.modelcontextprotocol/clientCapabilities":{}}}}).to_string()
     };
     let version = ("mcp-protocol-version", "2026-07-28");
-    let cases: [(&[(&str, &str)], String, u16, i64); 7] = [
-        (&[version, ("mcp-method", "tools/list"), ("mcp-name", "m__t")], body("2026-07-28"), 400, -32020),
-        (&[version, ("mcp-method", "tools/call"), ("mcp-name", "other")], body("2026-07-28"), 400, -32020),
-        (&[version, ("mcp-method", "tools/call")], body("2026-07-28"), 400, -32020),
+    type Case<'c> = (&'c [(&'c str, &'c str)], String, u16, i64);
+    let cases: [Case<'_>; 7] = [
+        (
+            &[version, ("mcp-method", "tools/list"), ("mcp-name", "m__t")],
+            body("2026-07-28"),
+            400,
+            -32020,
+        ),
+        (
+            &[version, ("mcp-method", "tools/call"), ("mcp-name", "other")],
+            body("2026-07-28"),
+            400,
+            -32020,
+        ),
+        (
+            &[version, ("mcp-method", "tools/call")],
+            body("2026-07-28"),
+            400,
+            -32020,
+        ),
         (&[version, ("mcp-name", "m__t")], body("2026-07-28"), 400, -32020),
-        (&[version, ("mcp-method", "tools/call"), ("mcp-name", "m__t")], body("2025-11-25"), 400, -32020),
-        (&[("mcp-method", "tools/call"), ("mcp-name", "m__t")], body("2026-07-28"), 400, -32020),
-        (&[("mcp-protocol-version", "2099-01-01")], body("2099-01-01"), 400, -32022),
+        (
+            &[version, ("mcp-method", "tools/call"), ("mcp-name", "m__t")],
+            body("2025-11-25"),
+            400,
+            -32020,
+        ),
+        (
+            &[("mcp-method", "tools/call"), ("mcp-name", "m__t")],
+            body("2026-07-28"),
+            400,
+            -32020,
+        ),
+        (
+            &[("mcp-protocol-version", "2099-01-01")],
+            body("2099-01-01"),
+            400,
+            -32022,
+        ),
     ];
     for (headers, body, status, code) in cases {
         let answer = client.post("/mcp", headers, &body);
-        assert_eq!((answer.status, answer.json()["error"]["code"].as_i64()), (status, Some(code)), "{headers:?}");
+        assert_eq!(
+            (answer.status, answer.json()["error"]["code"].as_i64()),
+            (status, Some(code)),
+            "{headers:?}"
+        );
     }
     assert_eq!(upstream.seen().len(), 0);
 }
@@ -228,9 +371,20 @@ fn methods_of_the_other_era_do_not_exist() {
     let mut client = running.client();
     for method in ["initialize", "ping", "logging/setLevel", "resources/subscribe"] {
         let answer = client.modern("/servers/m/mcp", json!(1), method, json!({}));
-        assert_eq!((answer.status, answer.json()["error"]["code"].as_i64()), (404, Some(-32601)), "{method}");
+        assert_eq!(
+            (answer.status, answer.json()["error"]["code"].as_i64()),
+            (404, Some(-32601)),
+            "{method}"
+        );
     }
-    client.bare("GET", "/mcp", &[("accept", "text/event-stream"), ("mcp-protocol-version", "2026-07-28")]);
+    client.bare(
+        "GET",
+        "/mcp",
+        &[
+            ("accept", "text/event-stream"),
+            ("mcp-protocol-version", "2026-07-28"),
+        ],
+    );
     assert_eq!(client.answer().status, 405);
 }
 
@@ -242,11 +396,17 @@ fn the_door_judges_before_the_body() {
     let running = Running::start(&doc);
     let cases: [(&str, u16); 6] = [
         ("POST /mcp HTTP/1.1\r\nhost: evil.example\r\n", 403),
-        ("POST /mcp HTTP/1.1\r\nhost: localhost\r\norigin: http://evil.example\r\n", 403),
+        (
+            "POST /mcp HTTP/1.1\r\nhost: localhost\r\norigin: http://evil.example\r\n",
+            403,
+        ),
         ("POST /mcp HTTP/1.1\r\nhost: localhost\r\n", 401),
         ("POST /nowhere HTTP/1.1\r\nhost: localhost\r\n", 404),
         ("PUT /mcp HTTP/1.1\r\nhost: localhost\r\n", 405),
-        ("POST /mcp HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer rwk_nonsense\r\n", 401),
+        (
+            "POST /mcp HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer rwk_nonsense\r\n",
+            401,
+        ),
     ];
     for (head, status) in cases {
         let mut client = running.client();
@@ -272,13 +432,19 @@ fn a_modern_client_that_goes_away_cancels_at_both_kinds_of_server() {
             wire.answer(202, &[], "");
         }
     });
-    let servers = vec![Described::modern("m", &modern, &["t"]), Described::legacy("l", &legacy, &["t"])];
+    let servers = vec![
+        Described::modern("m", &modern, &["t"]),
+        Described::legacy("l", &legacy, &["t"]),
+    ];
     let running = Running::start(&document(1, servers));
     let mut client = running.client();
     client.send_modern("/mcp", json!(1), "tools/call", call("m__t"));
     modern.wait_for("tools/call");
     client.shutdown();
-    assert!(gone_rx.recv_timeout(mcp_support::PATIENCE).unwrap(), "the upstream connection is closed");
+    assert!(
+        gone_rx.recv_timeout(mcp_support::PATIENCE).unwrap(),
+        "the upstream connection is closed"
+    );
     let mut client = running.client();
     client.send_modern("/mcp", json!(1), "tools/call", call("l__t"));
     let call = legacy.wait_for("tools/call");
@@ -306,19 +472,32 @@ fn a_legacy_client_cancels_with_words_and_not_by_leaving() {
     modern.wait_for("tools/call");
     client.shutdown();
     go_tx.send(()).unwrap();
-    done_rx.recv_timeout(mcp_support::PATIENCE).expect("the call ran to its end");
+    done_rx
+        .recv_timeout(mcp_support::PATIENCE)
+        .expect("the call ran to its end");
 }
 
 #[test]
 fn one_dead_server_empties_no_list_and_delays_no_session() {
     let alive = Upstream::legacy(|_, wire| wire.answer(202, &[], ""));
-    let dead = Described::new("dead", "http://127.0.0.1:9/mcp", true, false, &[mcp_support::tool("t")]);
+    let dead = Described::new(
+        "dead",
+        "http://127.0.0.1:9/mcp",
+        true,
+        false,
+        &[mcp_support::tool("t")],
+    );
     let running = Running::start(&document(1, vec![dead, Described::legacy("l", &alive, &["t"])]));
     let mut client = running.client();
     let session = client.open_session("/mcp", &json!({}));
     let list = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#;
     let listed = client.post("/mcp", &[("mcp-session-id", &session)], list).json();
-    let names: Vec<&str> = listed["result"]["tools"].as_array().unwrap().iter().filter_map(|t| t["name"].as_str()).collect();
+    let names: Vec<&str> = listed["result"]["tools"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|t| t["name"].as_str())
+        .collect();
     assert_eq!(names, ["dead__t", "l__t"]);
     let body = json!({"jsonrpc":"2.0","id":2,"method":"tools/call","params":call("dead__t")}).to_string();
     let failed = client.post("/mcp", &[("mcp-session-id", &session)], &body).json();
@@ -330,16 +509,33 @@ fn a_publication_changes_lists_and_tells_listeners() {
     let upstream = Upstream::start(|_, wire| wire.json(&json!({})));
     let running = Running::start(&document(1, vec![Described::modern("m", &upstream, &["a"])]));
     let mut stream = running.client();
-    stream.send_modern("/mcp", json!("sub"), "subscriptions/listen", json!({"notifications":{"toolsListChanged":true}}));
+    stream.send_modern(
+        "/mcp",
+        json!("sub"),
+        "subscriptions/listen",
+        json!({"notifications":{"toolsListChanged":true}}),
+    );
     assert_eq!(stream.head().status, 200);
     let ack = stream.event().unwrap();
     assert_eq!(ack["method"], "notifications/subscriptions/acknowledged");
     assert_eq!(ack["params"]["notifications"], json!({"toolsListChanged":true}));
-    assert_eq!(ack["params"]["_meta"]["io.modelcontextprotocol/subscriptionId"], "sub");
-    running.gateway().publish(&document(2, vec![Described::modern("m", &upstream, &["a", "b"])])).unwrap();
+    assert_eq!(
+        ack["params"]["_meta"]["io.modelcontextprotocol/subscriptionId"],
+        "sub"
+    );
+    running
+        .gateway()
+        .publish(&document(2, vec![Described::modern("m", &upstream, &["a", "b"])]))
+        .unwrap();
     let changed = stream.event().unwrap();
     assert_eq!(changed["method"], "notifications/tools/list_changed");
-    assert_eq!(changed["params"]["_meta"]["io.modelcontextprotocol/subscriptionId"], "sub");
-    let listed = running.client().modern("/mcp", json!(1), "tools/list", json!({})).json();
+    assert_eq!(
+        changed["params"]["_meta"]["io.modelcontextprotocol/subscriptionId"],
+        "sub"
+    );
+    let listed = running
+        .client()
+        .modern("/mcp", json!(1), "tools/list", json!({}))
+        .json();
     assert_eq!(listed["result"]["tools"].as_array().unwrap().len(), 2);
 }

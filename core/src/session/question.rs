@@ -74,9 +74,20 @@ mod tests {
 
     #[test]
     fn a_question_comes_back_on_its_own_session_only() {
-        let question = QuestionId { replica: 7, worker: 1, call: 9, key: "a".into() };
+        let question = QuestionId {
+            replica: 7,
+            worker: 1,
+            call: 9,
+            key: "a".into(),
+        };
         let text = question.seal(&sealer(&[1]), [3; 16], &mut counter()).unwrap();
-        assert_eq!(QuestionId::open(&sealer(&[1]), text.as_bytes(), [3; 16]), Ok(question));
-        assert_eq!(QuestionId::open(&sealer(&[1]), text.as_bytes(), [4; 16]), Err(Broken));
+        assert_eq!(
+            QuestionId::open(&sealer(&[1]), text.as_bytes(), [3; 16]),
+            Ok(question)
+        );
+        assert_eq!(
+            QuestionId::open(&sealer(&[1]), text.as_bytes(), [4; 16]),
+            Err(Broken)
+        );
     }
 }

@@ -1,11 +1,7 @@
 //! Requests on their way upstream.
 
 use super::{EditFault, edited, quoted};
-use ringway_proto::{
-    json,
-    revision::Revision,
-    rpc::Message,
-};
+use ringway_proto::{json, revision::Revision, rpc::Message};
 
 /// What a legacy session knows and a modern request must say (specification 2026-07-28, "Request metadata").
 #[derive(Clone, Copy, Debug)]
@@ -44,7 +40,11 @@ pub fn unwrapped(
 ) -> Result<Vec<u8>, EditFault> {
     let params = message.params.as_ref().ok_or(EditFault)?;
     let inner = arguments.map_or(&b"{}"[..], |a| a.of(doc));
-    edited(doc, |s| _ = s.set_member(params.span, "name", quoted(name)).set_member(params.span, "arguments", inner))
+    edited(doc, |s| {
+        _ = s
+            .set_member(params.span, "name", quoted(name))
+            .set_member(params.span, "arguments", inner)
+    })
 }
 
 /// A legacy request as a modern one: the session's facts move into `_meta`.
@@ -59,8 +59,14 @@ pub fn to_modern(
     input: Option<(&[u8], Option<&[u8]>)>,
 ) -> Result<Vec<u8>, EditFault> {
     let mut facts: Vec<(&'static str, Vec<u8>)> = vec![
-        ("io.modelcontextprotocol/protocolVersion", quoted(Revision::NEWEST.as_str())),
-        ("io.modelcontextprotocol/clientCapabilities", client.capabilities.to_vec()),
+        (
+            "io.modelcontextprotocol/protocolVersion",
+            quoted(Revision::NEWEST.as_str()),
+        ),
+        (
+            "io.modelcontextprotocol/clientCapabilities",
+            client.capabilities.to_vec(),
+        ),
     ];
     if let Some(info) = client.info {
         facts.push(("io.modelcontextprotocol/clientInfo", info.to_vec()));
@@ -135,7 +141,8 @@ pub fn to_legacy(
             s.replace(span, id.to_vec());
         }
         let Some(params) = &message.params else { return };
-        s.remove_member(params.span, "inputResponses").remove_member(params.span, "requestState");
+        s.remove_member(params.span, "inputResponses")
+            .remove_member(params.span, "requestState");
         let Some(meta) = &params.meta else { return };
         for key in HOP_KEYS {
             s.remove_member(meta.span, key);
@@ -155,7 +162,11 @@ mod tests {
         String::from_utf8(bytes.unwrap()).unwrap()
     }
 
-    const FACTS: ClientFacts<'_> = ClientFacts { capabilities: b"{}", info: None, log_level: None };
+    const FACTS: ClientFacts<'_> = ClientFacts {
+        capabilities: b"{}",
+        info: None,
+        log_level: None,
+    };
 
     #[test]
     fn renaming_touches_only_the_name() {
@@ -181,7 +192,10 @@ mod tests {
         let message = rpc::scan(doc).unwrap();
         let out = text(to_modern(doc, &message, None, FACTS, None));
         let value: serde_json::Value = serde_json::from_str(&out).unwrap();
-        assert_eq!(value["params"]["_meta"]["io.modelcontextprotocol/protocolVersion"], "2026-07-28");
+        assert_eq!(
+            value["params"]["_meta"]["io.modelcontextprotocol/protocolVersion"],
+            "2026-07-28"
+        );
         assert_eq!(value["id"], 1);
     }
 

@@ -14,7 +14,10 @@ use ringway_proto::{
 pub fn to_modern(doc: &[u8], message: &Message, method: &[u8], id: &[u8]) -> Result<Vec<u8>, EditFault> {
     edited(doc, |s| {
         put_id(s, message, id);
-        if let Some(result) = message.result.filter(|r| json::kind(doc, *r) == Some(Kind::Object)) {
+        if let Some(result) = message
+            .result
+            .filter(|r| json::kind(doc, *r) == Some(Kind::Object))
+        {
             let mut default = |key: &'static str, value: &'static [u8]| {
                 if json::member(doc, result, key).is_none() {
                     s.set_member(result, key, value);
@@ -72,10 +75,16 @@ pub enum ResultType {
 
 /// Reads `result.resultType`.
 pub fn result_type(doc: &[u8], message: &Message) -> ResultType {
-    let Some(result) = message.result.filter(|r| json::kind(doc, *r) == Some(Kind::Object)) else {
+    let Some(result) = message
+        .result
+        .filter(|r| json::kind(doc, *r) == Some(Kind::Object))
+    else {
         return ResultType::Complete;
     };
-    match json::member(doc, result, "resultType").and_then(|t| json::string(doc, t)).as_deref() {
+    match json::member(doc, result, "resultType")
+        .and_then(|t| json::string(doc, t))
+        .as_deref()
+    {
         None | Some("complete") => ResultType::Complete,
         Some("input_required") => ResultType::InputRequired,
         Some(_) => ResultType::Other,
@@ -140,12 +149,25 @@ pub fn render_input_required(id: &[u8], requests: &[InputRequest], state: &str) 
 
 /// A JSON-RPC response around a raw result.
 pub fn render(id: &[u8], result: &[u8]) -> Vec<u8> {
-    [br#"{"jsonrpc":"2.0","id":"#.as_slice(), id, br#","result":"#, result, b"}"].concat()
+    [
+        br#"{"jsonrpc":"2.0","id":"#.as_slice(),
+        id,
+        br#","result":"#,
+        result,
+        b"}",
+    ]
+    .concat()
 }
 
 /// A JSON-RPC request around raw params, as the gateway sends it to a legacy client or server.
 pub fn render_request(id: &[u8], method: &str, params: Option<&[u8]>) -> Vec<u8> {
-    let mut out = [br#"{"jsonrpc":"2.0","id":"#.as_slice(), id, br#","method":"#, &quoted(method)].concat();
+    let mut out = [
+        br#"{"jsonrpc":"2.0","id":"#.as_slice(),
+        id,
+        br#","method":"#,
+        &quoted(method),
+    ]
+    .concat();
     if let Some(params) = params {
         out.extend_from_slice(br#","params":"#);
         out.extend_from_slice(params);
@@ -157,7 +179,9 @@ pub fn render_request(id: &[u8], method: &str, params: Option<&[u8]>) -> Vec<u8>
 /// The raw JSON of a response's payload to put under an `inputResponses` key: its result, or `None` for an
 /// error, which the modern round trip has no word for.
 pub fn payload(doc: &[u8], message: &Message) -> Option<Vec<u8>> {
-    (message.shape() == Shape::Result).then(|| message.result.map(|r| r.of(doc).to_vec())).flatten()
+    (message.shape() == Shape::Result)
+        .then(|| message.result.map(|r| r.of(doc).to_vec()))
+        .flatten()
 }
 
 #[cfg(test)]
@@ -180,7 +204,8 @@ mod tests {
 
     #[test]
     fn the_legacy_code_for_a_missing_resource_is_replaced() {
-        let doc = br#"{"jsonrpc":"2.0","id":4,"error":{"code":-32002,"message":"no","data":{"code":-32002}}}"#;
+        let doc =
+            br#"{"jsonrpc":"2.0","id":4,"error":{"code":-32002,"message":"no","data":{"code":-32002}}}"#;
         let out = to_modern(doc, &rpc::scan(doc).unwrap(), b"resources/read", b"1").unwrap();
         assert_eq!(
             String::from_utf8(out).unwrap(),
@@ -190,12 +215,19 @@ mod tests {
 
     #[test]
     fn a_round_trip_reads_as_it_was_written() {
-        let asked = [InputRequest { key: "a\"b".into(), method: "roots/list".into(), params: None }];
+        let asked = [InputRequest {
+            key: "a\"b".into(),
+            method: "roots/list".into(),
+            params: None,
+        }];
         let doc = render_input_required(b"9", &asked, "st");
         let message = rpc::scan(&doc).unwrap();
         assert_eq!(result_type(&doc, &message), ResultType::InputRequired);
         let (requests, state) = input_required(&doc, &message).unwrap();
-        assert_eq!((requests[0].key.as_str(), requests[0].method.as_str()), ("a\"b", "roots/list"));
+        assert_eq!(
+            (requests[0].key.as_str(), requests[0].method.as_str()),
+            ("a\"b", "roots/list")
+        );
         assert_eq!(state.as_deref(), Some(&b"\"st\""[..]));
     }
 }

@@ -54,7 +54,8 @@ metrics! {
 /// Upper bounds of the latency buckets, in seconds: fine around a millisecond, where the gateway's own share
 /// lies, and up to the longest call.
 const BUCKETS_S: [f64; 18] = [
-    0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0,
+    0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0,
+    300.0,
 ];
 
 /// All metrics as text.
@@ -86,7 +87,13 @@ pub fn render(stats: &Stats, shared: &Shared, health: &Health, silent: usize) ->
     }
     head(&mut out, &SERVER_TOOLS);
     for server in &health.servers {
-        sample(&mut out, SERVER_TOOLS.name, SERVER_TOOLS.labels, &[&server.name], &server.tools.to_string());
+        sample(
+            &mut out,
+            SERVER_TOOLS.name,
+            SERVER_TOOLS.labels,
+            &[&server.name],
+            &server.tools.to_string(),
+        );
     }
     upstreams(&mut out, stats);
     if let Some(bytes) = resident_bytes() {
@@ -113,18 +120,34 @@ fn upstreams(out: &mut String, stats: &Stats) {
     for (metric, number) in metrics {
         head(out, metric);
         for (name, upstream) in &servers {
-            sample(out, metric.name, metric.labels, &[name], &number(upstream).to_string());
+            sample(
+                out,
+                metric.name,
+                metric.labels,
+                &[name],
+                &number(upstream).to_string(),
+            );
         }
     }
 }
 
 fn key(series: &Series) -> (&str, &str, &str, &str, &str) {
-    (series.method, &series.server, &series.tool, &series.tenant, series.status)
+    (
+        series.method,
+        &series.server,
+        &series.tool,
+        &series.tenant,
+        series.status,
+    )
 }
 
 fn head(out: &mut String, metric: &Metric) {
     // Writing to a String cannot fail.
-    _ = writeln!(out, "# HELP {} {}\n# TYPE {} {}", metric.name, metric.help, metric.name, metric.kind);
+    _ = writeln!(
+        out,
+        "# HELP {} {}\n# TYPE {} {}",
+        metric.name, metric.help, metric.name, metric.kind
+    );
 }
 
 fn single(out: &mut String, metric: &Metric, values: &[&str], value: u64) {
@@ -149,11 +172,19 @@ fn sample(out: &mut String, name: &str, labels: &[&str], values: &[&str], value:
 
 /// Label values escape backslash, quote and line feed (Prometheus exposition format).
 fn escaped(text: &str) -> String {
-    text.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n")
+    text.replace('\\', r"\\")
+        .replace('"', "\\\"")
+        .replace('\n', r"\n")
 }
 
 fn histogram(out: &mut String, series: &Series, latency: &Latency) {
-    let values = [series.method, &series.server, &series.tool, &series.tenant, series.status];
+    let values = [
+        series.method,
+        &series.server,
+        &series.tool,
+        &series.tenant,
+        series.status,
+    ];
     let mut labels = CALL_LABELS.to_vec();
     labels.push("le");
     let bucket = format!("{}_bucket", CALLS.name);
@@ -167,7 +198,13 @@ fn histogram(out: &mut String, series: &Series, latency: &Latency) {
     sample(out, &bucket, &labels, &values_inf, &latency.count.to_string());
     let sum = latency.sum.as_secs_f64().to_string();
     sample(out, &format!("{}_sum", CALLS.name), CALL_LABELS, &values, &sum);
-    sample(out, &format!("{}_count", CALLS.name), CALL_LABELS, &values, &latency.count.to_string());
+    sample(
+        out,
+        &format!("{}_count", CALLS.name),
+        CALL_LABELS,
+        &values,
+        &latency.count.to_string(),
+    );
 }
 
 fn resident_bytes() -> Option<u64> {
@@ -187,11 +224,21 @@ mod tests {
         let page = include_str!("../../../docs/metrics.md");
         for metric in METRICS {
             let labels: Vec<String> = metric.labels.iter().map(|l| format!("`{l}`")).collect();
-            let row = format!("| `{}` | {} | {} | {} |", metric.name, metric.kind, labels.join(", "), metric.help);
+            let row = format!(
+                "| `{}` | {} | {} | {} |",
+                metric.name,
+                metric.kind,
+                labels.join(", "),
+                metric.help
+            );
             assert!(page.contains(&row), "docs/metrics.md lacks the row\n{row}");
         }
         let rows = page.lines().filter(|l| l.starts_with("| `ringway_")).count();
-        assert_eq!(rows, METRICS.len(), "docs/metrics.md lists a metric that does not exist");
+        assert_eq!(
+            rows,
+            METRICS.len(),
+            "docs/metrics.md lists a metric that does not exist"
+        );
     }
 
     #[test]
@@ -209,7 +256,12 @@ mod tests {
         let mut out = String::new();
         let (series, latency) = stats.series().next().unwrap();
         histogram(&mut out, series, latency);
-        let line = |le: &str| out.lines().find(|l| l.contains(&format!("le=\"{le}\""))).unwrap().to_owned();
+        let line = |le: &str| {
+            out.lines()
+                .find(|l| l.contains(&format!("le=\"{le}\"")))
+                .unwrap()
+                .to_owned()
+        };
         assert!(line("0.0005").ends_with(" 0"));
         assert!(line("0.001").ends_with(" 1"));
         assert!(line("0.05").ends_with(" 2"));

@@ -84,13 +84,20 @@ fn run(arguments: &Arguments) -> Result<(), String> {
     let named = |e: String| format!("{}: {e}", arguments.session_keys.display());
     let keys = SealKey::parse_file(&keys).map_err(named)?;
     let tls = match (&arguments.tls_certificate, &arguments.tls_key) {
-        (Some(certificate), Some(key)) => {
-            Some(Arc::new(ServerTls::load(certificate, key).map_err(|e| e.to_string())?))
-        }
+        (Some(certificate), Some(key)) => Some(Arc::new(
+            ServerTls::load(certificate, key).map_err(|e| e.to_string())?,
+        )),
         _ => None,
     };
     let settings = Settings {
-        listeners: arguments.listen.iter().map(|addr| Listener { addr: *addr, tls: tls.clone() }).collect(),
+        listeners: arguments
+            .listen
+            .iter()
+            .map(|addr| Listener {
+                addr: *addr,
+                tls: tls.clone(),
+            })
+            .collect(),
         admin: arguments.admin,
         workers: arguments.workers,
         driver: arguments.io,
@@ -109,7 +116,9 @@ fn run(arguments: &Arguments) -> Result<(), String> {
         .enable_all()
         .build()
         .map_err(|e| format!("no thread for signals: {e}"))?;
-    runtime.block_on(signals(arguments, &gateway)).map_err(|e| format!("no signals: {e}"))?;
+    runtime
+        .block_on(signals(arguments, &gateway))
+        .map_err(|e| format!("no signals: {e}"))?;
     let drained = gateway.drain(Duration::from_secs(arguments.drain));
     tracing::info!(cut = drained.cut, "stopped");
     Ok(())
@@ -156,7 +165,11 @@ fn document(path: &Path) -> Result<Document, String> {
     if document.format == FORMAT {
         Ok(document)
     } else {
-        Err(format!("{}: format {} is not known here (this program reads {FORMAT})", path.display(), document.format))
+        Err(format!(
+            "{}: format {} is not known here (this program reads {FORMAT})",
+            path.display(),
+            document.format
+        ))
     }
 }
 
@@ -168,7 +181,10 @@ fn health(document: &Document) -> Health {
         detail: None,
         tools: s.catalogue.as_ref().map_or(0, |c| c.tools.len()),
     };
-    Health { probed: true, servers: document.servers.iter().map(server).collect() }
+    Health {
+        probed: true,
+        servers: document.servers.iter().map(server).collect(),
+    }
 }
 
 fn read(path: &Path) -> Result<String, String> {

@@ -25,7 +25,11 @@ pub struct Head {
 impl Head {
     /// The target up to the query.
     pub fn path(&self) -> &[u8] {
-        let end = self.target.iter().position(|b| *b == b'?').unwrap_or(self.target.len());
+        let end = self
+            .target
+            .iter()
+            .position(|b| *b == b'?')
+            .unwrap_or(self.target.len());
         &self.target[..end]
     }
 }

@@ -50,7 +50,13 @@ impl Lines {
     /// The queue, and its other end for [`write`].
     pub fn new() -> (Self, async_channel::Receiver<Line>) {
         let (queue, lines) = async_channel::bounded(LINES_WAITING_MAX);
-        (Self { queue, dropped: AtomicU64::new(0) }, lines)
+        (
+            Self {
+                queue,
+                dropped: AtomicU64::new(0),
+            },
+            lines,
+        )
     }
 
     /// Whether anybody reads access lines; if not, their facts need not be gathered.

@@ -49,12 +49,16 @@ impl Answer {
     /// that speaks of the session instead; both mean that the message was not looked at, so sending it again on
     /// a new session cannot run anything twice.
     pub fn is_session_lost(&self) -> bool {
-        let Self::Refused { status, body, .. } = self else { return false };
+        let Self::Refused { status, body, .. } = self else {
+            return false;
+        };
         match status {
             404 => true,
             400 | 422 => {
                 let speaks_of_it = body.to_ascii_lowercase().windows(7).any(|w| w == b"session");
-                let code = ringway_proto::rpc::scan(body).ok().and_then(|m| m.error_code(body));
+                let code = ringway_proto::rpc::scan(body)
+                    .ok()
+                    .and_then(|m| m.error_code(body));
                 speaks_of_it && code.is_none_or(|code| LOST_CODES.contains(&code))
             }
             _ => false,
@@ -64,21 +68,32 @@ impl Answer {
     /// Reads status and content type; `server` is named in rejections.
     pub async fn read(server: &str, response: Response) -> Result<Self, Rejection> {
         let content_type = response.headers.get("content-type").cloned().unwrap_or_default();
-        let kind = content_type.split(|b| *b == b';').next().unwrap_or_default().trim_ascii();
+        let kind = content_type
+            .split(|b| *b == b';')
+            .next()
+            .unwrap_or_default()
+            .trim_ascii();
         match response.status {
             202 | 204 => Ok(Self::Accepted),
-            status @ 200..=299 if kind.eq_ignore_ascii_case(b"application/json") => {
-                Ok(Self::Json { status, content_type, body: response.body })
-            }
-            200 if kind.eq_ignore_ascii_case(b"text/event-stream") => {
-                Ok(Self::Events { content_type, body: response.body })
-            }
+            status @ 200..=299 if kind.eq_ignore_ascii_case(b"application/json") => Ok(Self::Json {
+                status,
+                content_type,
+                body: response.body,
+            }),
+            200 if kind.eq_ignore_ascii_case(b"text/event-stream") => Ok(Self::Events {
+                content_type,
+                body: response.body,
+            }),
             200..=299 if response.body.length() == Some(0) => Ok(Self::Accepted),
             200..=299 => Err(Rejection::UpstreamProtocol(server.to_owned())),
             status => {
                 // A refusal whose body breaks off is still a refusal.
                 let body = response.body.collect(REFUSAL_BYTES_MAX).await.unwrap_or_default();
-                Ok(Self::Refused { status, content_type, body })
+                Ok(Self::Refused {
+                    status,
+                    content_type,
+                    body,
+                })
             }
         }
     }
@@ -109,12 +124,18 @@ pub struct Incoming {
 impl Messages {
     /// Reads a JSON body of at most `bytes_max`.
     pub fn json(server: &str, body: ResponseBody, bytes_max: usize) -> Self {
-        Self { form: Form::Json(Some((body, bytes_max))), server: server.to_owned() }
+        Self {
+            form: Form::Json(Some((body, bytes_max))),
+            server: server.to_owned(),
+        }
     }
 
     /// Reads events of at most `event_bytes_max` each.
     pub fn events(server: &str, body: ResponseBody, event_bytes_max: usize) -> Self {
-        Self { form: Form::Events(body, Box::new(sse::Parser::new(event_bytes_max))), server: server.to_owned() }
+        Self {
+            form: Form::Events(body, Box::new(sse::Parser::new(event_bytes_max))),
+            server: server.to_owned(),
+        }
     }
 
     /// Either, after the shape of `answer`; `None` when the answer carries no messages.
@@ -143,7 +164,11 @@ impl Messages {
                         if event.name.as_deref().is_some_and(|n| n != b"message") {
                             continue;
                         }
-                        return Some(Ok(Incoming { doc: event.data, id: event.id, retry_ms: event.retry }));
+                        return Some(Ok(Incoming {
+                            doc: event.data,
+                            id: event.id,
+                            retry_ms: event.retry,
+                        }));
                     }
                     Some(Err(_)) => return Some(Err(Rejection::UpstreamTooLarge(self.server.clone()))),
                     None => {}
@@ -159,7 +184,11 @@ impl Messages {
 
 impl Incoming {
     fn bare(doc: Bytes) -> Self {
-        Self { doc, id: None, retry_ms: None }
+        Self {
+            doc,
+            id: None,
+            retry_ms: None,
+        }
     }
 }
 

@@ -85,16 +85,28 @@ impl Calls {
         let (tx, words) = mpsc::channel(WORDS_MAX);
         self.words.borrow_mut().insert(call, tx);
         if let Some(request) = &request {
-            self.requests.borrow_mut().insert(request.clone(), InFlight::Call(call));
+            self.requests
+                .borrow_mut()
+                .insert(request.clone(), InFlight::Call(call));
         }
-        Registration { calls: self.clone(), call, request, words }
+        Registration {
+            calls: self.clone(),
+            call,
+            request,
+            words,
+        }
     }
 
     /// Makes a request that runs on a leg known for cancellation.
     pub fn note(self: &Rc<Self>, session: SessionId, id: Bytes, server: String, leg: Leg) -> LegRequest {
         let request = (session, id);
-        self.requests.borrow_mut().insert(request.clone(), InFlight::Leg { server, leg });
-        LegRequest { calls: self.clone(), request }
+        self.requests
+            .borrow_mut()
+            .insert(request.clone(), InFlight::Leg { server, leg });
+        LegRequest {
+            calls: self.clone(),
+            request,
+        }
     }
 
     /// Where a client's request runs, if it runs here.
@@ -140,7 +152,10 @@ mod tests {
         let id = Bytes::from_static(b"7");
         let mut registration = calls.register(Some(([1; 16], id.clone())));
         assert!(matches!(calls.in_flight([1; 16], &id), Some(InFlight::Call(n)) if n == registration.call));
-        assert!(calls.in_flight([2; 16], &id).is_none(), "another session's request of the same id");
+        assert!(
+            calls.in_flight([2; 16], &id).is_none(),
+            "another session's request of the same id"
+        );
         assert!(calls.tell(registration.call, Word::Cancel));
         assert!(matches!(registration.words.try_recv(), Ok(Word::Cancel)));
         let number = registration.call;

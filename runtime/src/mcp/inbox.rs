@@ -24,7 +24,9 @@ fn read(mcp: &Rc<Mcp>, letter: Letter) {
             Some(InFlight::Call(call)) => _ = mcp.calls.tell(call, Word::Cancel),
             Some(InFlight::Leg { server, leg }) => {
                 let view = mcp.view();
-                let Some(server) = view.live.snapshot.server(&server) else { return };
+                let Some(server) = view.live.snapshot.server(&server) else {
+                    return;
+                };
                 let mcp = mcp.clone();
                 io::spawn(async move {
                     // A cancellation that does not arrive is a call that runs to its end.
@@ -38,19 +40,42 @@ fn read(mcp: &Rc<Mcp>, letter: Letter) {
                 tracing::debug!(call, "an answer came after its call had ended");
             }
         }
-        Letter::Resume { call, responses, id, progress_token, frames } => {
+        Letter::Resume {
+            call,
+            responses,
+            id,
+            progress_token,
+            frames,
+        } => {
             // When the call is gone the frames' sender is dropped here, which tells the caller so.
-            _ = mcp.calls.tell(call, Word::Resume { responses, id, progress_token, frames });
+            _ = mcp.calls.tell(
+                call,
+                Word::Resume {
+                    responses,
+                    id,
+                    progress_token,
+                    frames,
+                },
+            );
         }
         Letter::Leg { session, server, leg } => mcp.notes.put_leg(&session, &server, leg),
         Letter::LogLevel { session, level } => {
             *mcp.notes.of(&session, false).log_level.borrow_mut() = Some(level);
         }
-        Letter::Watch { session, server, uri, on } => {
+        Letter::Watch {
+            session,
+            server,
+            uri,
+            on,
+        } => {
             let note = mcp.notes.of(&session, false);
             let changed = {
                 let mut watches = note.watches.borrow_mut();
-                if on { watches.insert((server, uri)) } else { watches.remove(&(server, uri)) }
+                if on {
+                    watches.insert((server, uri))
+                } else {
+                    watches.remove(&(server, uri))
+                }
             };
             if changed {
                 note.watches_changed.notify_waiters();

@@ -34,14 +34,23 @@ pub fn answer(mcp: &Mcp, call: &Call, era: Era, doc: &Bytes, message: &Message) 
     let result = match List::of_method(method) {
         Some(list) => {
             let cursor = catalogue::cursor(doc, message)?;
-            call.view.lists.borrow_mut().list(view, list, cursor.as_deref(), limits)?
+            call.view
+                .lists
+                .borrow_mut()
+                .list(view, list, cursor.as_deref(), limits)?
         }
         None => catalogue::discover(view, limits).into(),
     };
-    Ok(Reply::Message(translate::result::render(&relay::id_of(doc, message), &result).into()))
+    Ok(Reply::Message(
+        translate::result::render(&relay::id_of(doc, message), &result).into(),
+    ))
 }
 
 /// `initialize`, for the revision that was agreed.
 pub fn initialize(call: &Call, revision: Revision, id: &[u8]) -> Bytes {
-    translate::result::render(id, &catalogue::initialize(catalogue_view(call, Era::Legacy), revision)).into()
+    translate::result::render(
+        id,
+        &catalogue::initialize(catalogue_view(call, Era::Legacy), revision),
+    )
+    .into()
 }

@@ -29,8 +29,14 @@ use std::rc::Rc;
 use tokio::sync::mpsc;
 
 /// Methods that this revision took out (its changelog, "Removed").
-const REMOVED: [&str; 6] =
-    ["initialize", "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe", "tasks/list"];
+const REMOVED: [&str; 6] = [
+    "initialize",
+    "ping",
+    "logging/setLevel",
+    "resources/subscribe",
+    "resources/unsubscribe",
+    "tasks/list",
+];
 
 /// Answers one message.
 pub async fn answer(mcp: &Rc<Mcp>, call: &Call, doc: &Bytes, message: &Message) -> Result<Reply, Rejection> {
@@ -40,11 +46,16 @@ pub async fn answer(mcp: &Rc<Mcp>, call: &Call, doc: &Bytes, message: &Message) 
     }
     let caller = call.caller(Era::Modern);
     let method = message.method(doc).unwrap_or_default();
-    let exchange = Modern { mcp, call, binding: sealed::Binding::new(call, doc, message) };
+    let exchange = Modern {
+        mcp,
+        call,
+        binding: sealed::Binding::new(call, doc, message),
+    };
     match method {
-        _ if REMOVED.contains(&method) => {
-            Err(Rejection::MethodUnknown { era: Era::Modern, method: method.to_owned() })
-        }
+        _ if REMOVED.contains(&method) => Err(Rejection::MethodUnknown {
+            era: Era::Modern,
+            method: method.to_owned(),
+        }),
         "server/discover" | "tools/list" | "prompts/list" | "resources/list" | "resources/templates/list" => {
             match pipeline::whole_server(caller) {
                 // A server that knows no discovery is described by what the registry found.
@@ -98,8 +109,19 @@ impl Exchange for Modern<'_> {
         if !at.ready {
             return Err(Rejection::ServerNotReady(at.name.to_string()));
         }
-        let out = Outgoing { mcp: self.mcp.clone(), view: self.call.view.clone(), server, doc, name, tool };
-        if at.modern { self.to_modern(out).await } else { self.to_legacy(out).await }
+        let out = Outgoing {
+            mcp: self.mcp.clone(),
+            view: self.call.view.clone(),
+            server,
+            doc,
+            name,
+            tool,
+        };
+        if at.modern {
+            self.to_modern(out).await
+        } else {
+            self.to_legacy(out).await
+        }
     }
 
     fn answer(&self, message: Vec<u8>) -> Reply {
@@ -113,19 +135,34 @@ impl Modern<'_> {
         let message = out.message()?;
         let mut params = out.view.header_params(out.tool, &out.doc, &message);
         // Headers we know nothing of are the upstream's to judge, and must reach it (SEP-2243).
-        for (name, value) in self.call.head.headers.iter().filter(|(n, _)| n.starts_with(b"mcp-param-")) {
+        for (name, value) in self
+            .call
+            .head
+            .headers
+            .iter()
+            .filter(|(n, _)| n.starts_with(b"mcp-param-"))
+        {
             if !params.iter().any(|(known, _)| known == name) {
                 params.push((name.clone(), value.clone()));
             }
         }
         let method = message.method.map(|m| m.of(&out.doc)).unwrap_or_default();
         let long_lived = method == b"subscriptions/listen";
-        let wire = Wire::Modern { method, name: out.name.as_deref(), params: &params };
-        let answer = outbound::post(&out.mcp, &out.view, out.server, wire, out.doc.clone(), long_lived).await?;
+        let wire = Wire::Modern {
+            method,
+            name: out.name.as_deref(),
+            params: &params,
+        };
+        let answer =
+            outbound::post(&out.mcp, &out.view, out.server, wire, out.doc.clone(), long_lived).await?;
         match answer {
             Answer::Events { content_type, body } if long_lived => {
                 let lost = Box::pin(streams::Owner::of_whole(self.call).lost(self.mcp.clone()));
-                Ok(Reply::PassedStream { content_type, body, lost })
+                Ok(Reply::PassedStream {
+                    content_type,
+                    body,
+                    lost,
+                })
             }
             other => passed(out.server_name(), other),
         }
@@ -135,7 +172,10 @@ impl Modern<'_> {
         let message = out.message()?;
         let method = message.method(&out.doc).unwrap_or_default();
         if method.starts_with("tasks/") {
-            return Err(Rejection::MethodUnknown { era: Era::Modern, method: method.to_owned() });
+            return Err(Rejection::MethodUnknown {
+                era: Era::Modern,
+                method: method.to_owned(),
+            });
         }
         // Such a server never gave a state out: this one was forged, or its call is over.
         if message.params.as_ref().is_some_and(|p| p.request_state.is_some()) {
@@ -143,17 +183,25 @@ impl Modern<'_> {
         }
         let party = held_party(self.call, &out, &message)?;
         let meta = message.meta();
-        let text = |span: Option<json::Span>| span.and_then(|s| json::string(&out.doc, s)).map(|t| t.into_owned());
+        let text = |span: Option<json::Span>| {
+            span.and_then(|s| json::string(&out.doc, s))
+                .map(|t| t.into_owned())
+        };
         let caller = to_legacy::Caller {
             log_level: text(meta.and_then(|m| m.log_level)),
-            progress_token: meta.and_then(|m| m.progress_token).map(|t| out.doc.slice(t.range())),
+            progress_token: meta
+                .and_then(|m| m.progress_token)
+                .map(|t| out.doc.slice(t.range())),
             binding: self.binding.clone(),
         };
         let registration = self.mcp.calls.register(None);
         let (tx, rx) = mpsc::channel(RELAY_MESSAGES_MAX);
         let server = out.server_name().to_owned();
         io::spawn(to_legacy::run(out, party, caller, registration, tx));
-        let reply = Frames::new(rx).into_reply().await.ok_or(Rejection::UpstreamReset(server))?;
+        let reply = Frames::new(rx)
+            .into_reply()
+            .await
+            .ok_or(Rejection::UpstreamReset(server))?;
         Ok(with_status(reply))
     }
 }
@@ -176,8 +224,20 @@ pub fn passed(server: &str, answer: Answer) -> Result<Reply, Rejection> {
         return Ok(Reply::MessageWithStatus(status, body));
     }
     match answer {
-        Answer::Json { status, content_type, body } => Ok(Reply::Passed { status, content_type, body }),
-        Answer::Events { content_type, body } => Ok(Reply::Passed { status: 200, content_type, body }),
+        Answer::Json {
+            status,
+            content_type,
+            body,
+        } => Ok(Reply::Passed {
+            status,
+            content_type,
+            body,
+        }),
+        Answer::Events { content_type, body } => Ok(Reply::Passed {
+            status: 200,
+            content_type,
+            body,
+        }),
         other => Err(no_messages(server, &other)),
     }
 }
@@ -187,7 +247,9 @@ pub fn passed(server: &str, answer: Answer) -> Result<Reply, Rejection> {
 /// capabilities in a session.
 pub fn held_party(call: &Call, out: &Outgoing, message: &Message) -> Result<Party, Rejection> {
     let meta = message.meta();
-    let capabilities = meta.and_then(|m| m.client_capabilities).map_or(&b"{}"[..], |c| c.of(&out.doc));
+    let capabilities = meta
+        .and_then(|m| m.client_capabilities)
+        .map_or(&b"{}"[..], |c| c.of(&out.doc));
     let info = meta.and_then(|m| m.client_info).map(|i| i.of(&out.doc));
     let server = out.view.server(out.server);
     let revision = server.revision_legacy.unwrap_or(Revision::NEWEST_LEGACY);
@@ -202,13 +264,26 @@ pub fn held_party(call: &Call, out: &Outgoing, message: &Message) -> Result<Part
 
 /// Goes on with a parked call, when the request brings the state of one. A state that is not ours belongs to a
 /// modern server and passes through.
-async fn resumed(mcp: &Rc<Mcp>, call: &Call, doc: &Bytes, message: &Message) -> Result<Option<Reply>, Rejection> {
-    let Some(params) = &message.params else { return Ok(None) };
-    let Some(state) = params.request_state.and_then(|s| json::string(doc, s)) else { return Ok(None) };
+async fn resumed(
+    mcp: &Rc<Mcp>,
+    call: &Call,
+    doc: &Bytes,
+    message: &Message,
+) -> Result<Option<Reply>, Rejection> {
+    let Some(params) = &message.params else {
+        return Ok(None);
+    };
+    let Some(state) = params.request_state.and_then(|s| json::string(doc, s)) else {
+        return Ok(None);
+    };
     let binding = sealed::Binding::new(call, doc, message);
-    let Some(parked) = sealed::open_parked(mcp, &state, &binding)? else { return Ok(None) };
+    let Some(parked) = sealed::open_parked(mcp, &state, &binding)? else {
+        return Ok(None);
+    };
     call.record.resumed();
-    let responses = params.input_responses.map_or(Bytes::from_static(b"{}"), |r| doc.slice(r.range()));
+    let responses = params
+        .input_responses
+        .map_or(Bytes::from_static(b"{}"), |r| doc.slice(r.range()));
     let (frames, rx) = mpsc::channel(RELAY_MESSAGES_MAX);
     mcp.shared.write(
         parked.worker.into(),
@@ -216,9 +291,16 @@ async fn resumed(mcp: &Rc<Mcp>, call: &Call, doc: &Bytes, message: &Message) -> 
             call: parked.call,
             responses,
             id: relay::id_of(doc, message),
-            progress_token: message.meta().and_then(|m| m.progress_token).map(|t| doc.slice(t.range())),
+            progress_token: message
+                .meta()
+                .and_then(|m| m.progress_token)
+                .map(|t| doc.slice(t.range())),
             frames,
         },
     );
-    Frames::new(rx).into_reply().await.map(Some).ok_or(Rejection::ParkedCallGone)
+    Frames::new(rx)
+        .into_reply()
+        .await
+        .map(Some)
+        .ok_or(Rejection::ParkedCallGone)
 }

@@ -54,7 +54,9 @@ pub async fn post(
     let mut headers = base_headers(view, server, &wire);
     headers.push("content-type", "application/json");
     headers.push("accept", "application/json, text/event-stream");
-    send(mcp, view, server, Method::Post, headers, body, long_lived).await.map(|(answer, _)| answer)
+    send(mcp, view, server, Method::Post, headers, body, long_lived)
+        .await
+        .map(|(answer, _)| answer)
 }
 
 /// POSTs an `initialize` and gives the session id that came with the answer.
@@ -66,7 +68,14 @@ pub async fn open(
     body: Bytes,
 ) -> Result<(Answer, Option<Bytes>), Rejection> {
     // `initialize` itself carries no session; the version header is allowed and helps dual-era servers.
-    let mut headers = base_headers(view, server, &Wire::Legacy(&Leg { session: None, revision }));
+    let mut headers = base_headers(
+        view,
+        server,
+        &Wire::Legacy(&Leg {
+            session: None,
+            revision,
+        }),
+    );
     headers.push("content-type", "application/json");
     headers.push("accept", "application/json, text/event-stream");
     send(mcp, view, server, Method::Post, headers, body, false).await
@@ -85,7 +94,9 @@ pub async fn get(
     if let Some(id) = last_event_id {
         headers.push("last-event-id", id);
     }
-    send(mcp, view, server, Method::Get, headers, Bytes::new(), true).await.map(|(answer, _)| answer)
+    send(mcp, view, server, Method::Get, headers, Bytes::new(), true)
+        .await
+        .map(|(answer, _)| answer)
 }
 
 /// DELETEs a legacy session; a server may refuse, and nobody waits for it.
@@ -94,7 +105,10 @@ pub async fn delete(mcp: &Rc<Mcp>, view: &Rc<View>, server: ServerIndex, leg: &L
         let headers = base_headers(view, server, &Wire::Legacy(leg));
         let sent = send(mcp, view, server, Method::Delete, headers, Bytes::new(), false).await;
         if let Err(rejection) = sent {
-            tracing::debug!(reason = rejection.reason(), "an upstream session could not be ended");
+            tracing::debug!(
+                reason = rejection.reason(),
+                "an upstream session could not be ended"
+            );
         }
     }
 }
@@ -111,7 +125,13 @@ async fn send(
     let at = view.server(server);
     let endpoint = view.endpoint(server);
     let target = endpoint.path().clone();
-    let request = Request { method, target, headers, body, long_lived };
+    let request = Request {
+        method,
+        target,
+        headers,
+        body,
+        long_lived,
+    };
     let sent = mcp.pools.send(endpoint, CredentialId(at.identity), request).await;
     match sent {
         Ok(response) => {

@@ -82,7 +82,10 @@ impl Notes {
     pub fn of(&self, id: &SessionId, held: bool) -> Rc<Note> {
         let mut map = self.by_party.borrow_mut();
         if map.len() >= PARTIES_NOTED_MAX && !map.contains_key(id) {
-            let oldest = map.iter().min_by_key(|(_, (note, _))| note.used.get()).map(|(id, _)| *id);
+            let oldest = map
+                .iter()
+                .min_by_key(|(_, (note, _))| note.used.get())
+                .map(|(id, _)| *id);
             oldest.map(|id| map.remove(&id));
         }
         let (note, _) = map.entry(*id).or_insert_with(|| (Rc::default(), held));
@@ -110,7 +113,10 @@ impl Notes {
     pub fn take_idle(&self, now: Instant) -> Vec<(String, Leg)> {
         let idle = |note: &Rc<Note>| {
             Rc::strong_count(note) == 1
-                && note.used.get().is_none_or(|used| now.saturating_duration_since(used) >= HELD_IDLE)
+                && note
+                    .used
+                    .get()
+                    .is_none_or(|used| now.saturating_duration_since(used) >= HELD_IDLE)
         };
         let mut ended = Vec::new();
         self.by_party.borrow_mut().retain(|_, (note, held)| {
@@ -136,7 +142,10 @@ const SLOW_FOR: Duration = Duration::from_secs(30);
 impl Slow {
     /// Whether to wait for it.
     pub fn is_slow(&self, server: &str) -> bool {
-        self.since.borrow().get(server).is_some_and(|since| since.elapsed() < SLOW_FOR)
+        self.since
+            .borrow()
+            .get(server)
+            .is_some_and(|since| since.elapsed() < SLOW_FOR)
     }
 
     /// It took too long.
@@ -153,7 +162,14 @@ impl Slow {
 impl Party {
     /// `initialize` parameters out of raw parts.
     pub fn init_params(revision: Revision, capabilities: &[u8], info: Option<&[u8]>) -> Bytes {
-        let info = info.unwrap_or(concat!(r#"{"name":"ringway","version":""#, env!("CARGO_PKG_VERSION"), r#""}"#).as_bytes());
+        let info = info.unwrap_or(
+            concat!(
+                r#"{"name":"ringway","version":""#,
+                env!("CARGO_PKG_VERSION"),
+                r#""}"#
+            )
+            .as_bytes(),
+        );
         [
             br#"{"protocolVersion":""#.as_slice(),
             revision.as_str().as_bytes(),
@@ -180,7 +196,12 @@ impl Party {
         let name = &*view.server(server).name;
         let note = mcp.notes.of(&self.id, self.held);
         let noted = note.legs.borrow().get(name).cloned();
-        noted.or_else(|| self.sealed.iter().find(|(n, _)| n == name).map(|(_, leg)| leg.clone()))
+        noted.or_else(|| {
+            self.sealed
+                .iter()
+                .find(|(n, _)| n == name)
+                .map(|(_, leg)| leg.clone())
+        })
     }
 
     /// Opens a leg in place of `lost`, unless somebody already has.
@@ -217,7 +238,11 @@ impl Party {
         note.legs.borrow_mut().insert(name.clone(), leg.clone());
         if !self.held {
             let (session, leg) = (self.id, leg.clone());
-            mcp.shared.write_all(|| Letter::Leg { session, server: name.clone(), leg: Some(leg.clone()) });
+            mcp.shared.write_all(|| Letter::Leg {
+                session,
+                server: name.clone(),
+                leg: Some(leg.clone()),
+            });
         }
         Ok(leg)
     }
@@ -232,15 +257,16 @@ impl Party {
         long_lived: bool,
     ) -> Result<(Answer, Leg), Rejection> {
         let leg = self.leg(mcp, view, server).await?;
-        let answer =
-            outbound::post(mcp, view, server, Wire::Legacy(&leg), body.clone(), long_lived).await?;
+        let answer = outbound::post(mcp, view, server, Wire::Legacy(&leg), body.clone(), long_lived).await?;
         if !(leg.session.is_some() && answer.is_session_lost()) {
             return Ok((answer, leg));
         }
         let leg = self.replace_leg(mcp, view, server, Some(&leg)).await?;
         let answer = outbound::post(mcp, view, server, Wire::Legacy(&leg), body, long_lived).await?;
         if answer.is_session_lost() {
-            return Err(Rejection::UpstreamSessionLost(view.server(server).name.to_string()));
+            return Err(Rejection::UpstreamSessionLost(
+                view.server(server).name.to_string(),
+            ));
         }
         Ok((answer, leg))
     }
@@ -259,7 +285,10 @@ pub async fn open(
     let initialized = translate::notification::render("notifications/initialized", None);
     let answer = outbound::post(mcp, view, server, Wire::Legacy(&leg), initialized.into(), false).await?;
     if let Answer::Refused { status, .. } = answer {
-        return Err(Rejection::UpstreamStatus(view.server(server).name.to_string(), status));
+        return Err(Rejection::UpstreamStatus(
+            view.server(server).name.to_string(),
+            status,
+        ));
     }
     Ok((leg, doc))
 }
@@ -287,7 +316,9 @@ pub async fn initialize(
         let message = rpc::scan(&doc).map_err(|_| protocol())?;
         match message.shape() {
             Shape::Result => {
-                let stated = message.result_member(&doc, "protocolVersion").and_then(|v| json::string(&doc, v));
+                let stated = message
+                    .result_member(&doc, "protocolVersion")
+                    .and_then(|v| json::string(&doc, v));
                 let revision = stated
                     .and_then(|text| Revision::parse(text.as_bytes()))
                     .filter(|r| r.era() == Era::Legacy)
@@ -295,7 +326,11 @@ pub async fn initialize(
                 return Ok((Leg { session, revision }, doc));
             }
             Shape::Error => {
-                tracing::warn!(server = name, code = message.error_code(&doc), "a server refused initialize");
+                tracing::warn!(
+                    server = name,
+                    code = message.error_code(&doc),
+                    "a server refused initialize"
+                );
                 return Err(protocol());
             }
             Shape::Request | Shape::Notification => {}

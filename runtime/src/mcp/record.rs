@@ -195,7 +195,10 @@ impl Record {
             Body::Stream(stream) => {
                 let inner = std::mem::replace(&mut stream.source, Box::new(Nothing));
                 let length = stream.length;
-                response.body = Body::Stream(BodyStream { length, source: Box::new(Recorded { inner, record: self }) });
+                response.body = Body::Stream(BodyStream {
+                    length,
+                    source: Box::new(Recorded { inner, record: self }),
+                });
             }
         }
         response
@@ -225,7 +228,10 @@ impl Drop for Facts {
         let took = self.opened.elapsed();
         let outcome = self.outcome.get().unwrap_or(Outcome::ClientGone);
         let principal = self.principal.take();
-        let tenant = principal.as_ref().map(|p| p.tenant.to_string()).unwrap_or_default();
+        let tenant = principal
+            .as_ref()
+            .map(|p| p.tenant.to_string())
+            .unwrap_or_default();
         let method = match (self.method.get(), self.http) {
             ("", Method::Get) => "GET",
             ("", Method::Delete) => "DELETE",
@@ -302,9 +308,18 @@ mod tests {
     #[test]
     fn an_answer_tells_its_own_outcome() {
         for (body, outcome) in [
-            (&br#"{"jsonrpc":"2.0","id":1,"result":{"content":[]}}"#[..], Outcome::Ok),
-            (br#"{"jsonrpc":"2.0","id":1,"result":{"isError":true,"content":[]}}"#, Outcome::ToolError),
-            (br#"{"jsonrpc":"2.0","id":1,"error":{"code":-32602,"message":"x"}}"#, Outcome::RpcError),
+            (
+                &br#"{"jsonrpc":"2.0","id":1,"result":{"content":[]}}"#[..],
+                Outcome::Ok,
+            ),
+            (
+                br#"{"jsonrpc":"2.0","id":1,"result":{"isError":true,"content":[]}}"#,
+                Outcome::ToolError,
+            ),
+            (
+                br#"{"jsonrpc":"2.0","id":1,"error":{"code":-32602,"message":"x"}}"#,
+                Outcome::RpcError,
+            ),
         ] {
             assert_eq!(outcome_of(body), outcome);
         }

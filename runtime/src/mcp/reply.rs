@@ -26,7 +26,10 @@ pub const RELAY_MESSAGES_MAX: usize = 4;
 pub const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// The answer to one POST or GET.
-#[expect(clippy::large_enum_variant, reason = "made once per call and moved twice; a box would be an allocation per call")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "made once per call and moved twice; a box would be an allocation per call"
+)]
 pub enum Reply {
     /// A notification or a response was taken (202).
     Accepted,
@@ -79,12 +82,20 @@ pub struct Frame {
 impl Frame {
     /// A message that others follow.
     pub fn note(data: impl Into<Bytes>) -> Self {
-        Self { id: None, data: data.into(), last: false }
+        Self {
+            id: None,
+            data: data.into(),
+            last: false,
+        }
     }
 
     /// The final message of a request's stream.
     pub fn last(data: impl Into<Bytes>) -> Self {
-        Self { id: None, data: data.into(), last: true }
+        Self {
+            id: None,
+            data: data.into(),
+            last: true,
+        }
     }
 
     fn encode(&self) -> Bytes {
@@ -130,8 +141,16 @@ impl Reply {
     /// The HTTP response.
     pub fn into_response(self) -> Response {
         match self {
-            Self::Accepted => Response { status: 202, headers: Headers::default(), body: Body::Empty },
-            Self::Done => Response { status: 200, headers: Headers::default(), body: Body::Empty },
+            Self::Accepted => Response {
+                status: 202,
+                headers: Headers::default(),
+                body: Body::Empty,
+            },
+            Self::Done => Response {
+                status: 200,
+                headers: Headers::default(),
+                body: Body::Empty,
+            },
             Self::Message(message) => json(200, message),
             Self::Opened { message, session } => {
                 let mut response = json(200, message);
@@ -139,7 +158,11 @@ impl Reply {
                 response
             }
             Self::MessageWithStatus(status, message) => json(status, message),
-            Self::Passed { status, content_type, body } => {
+            Self::Passed {
+                status,
+                content_type,
+                body,
+            } => {
                 let mut headers = Headers::with_capacity(4);
                 let events = content_type.starts_with(b"text/event-stream");
                 headers.push("content-type", content_type);
@@ -152,21 +175,37 @@ impl Reply {
                 } else {
                     Box::new(PassedBody(body))
                 };
-                Response { status, headers, body: Body::Stream(BodyStream { length, source }) }
+                Response {
+                    status,
+                    headers,
+                    body: Body::Stream(BodyStream { length, source }),
+                }
             }
-            Self::PassedStream { content_type, body, lost } => {
+            Self::PassedStream {
+                content_type,
+                body,
+                lost,
+            } => {
                 let mut headers = Headers::with_capacity(4);
                 headers.push("content-type", content_type);
                 stream_headers(&mut headers);
                 let source = Box::new(PassedEvents::new(body, lost));
-                Response { status: 200, headers, body: Body::Stream(BodyStream { length: None, source }) }
+                Response {
+                    status: 200,
+                    headers,
+                    body: Body::Stream(BodyStream { length: None, source }),
+                }
             }
             Self::Events(frames) => {
                 let mut headers = Headers::with_capacity(4);
                 headers.push("content-type", "text/event-stream");
                 stream_headers(&mut headers);
                 let source = Box::new(EventSource { frames, ended: false });
-                Response { status: 200, headers, body: Body::Stream(BodyStream { length: None, source }) }
+                Response {
+                    status: 200,
+                    headers,
+                    body: Body::Stream(BodyStream { length: None, source }),
+                }
             }
         }
     }
@@ -177,14 +216,21 @@ impl Reply {
     pub async fn into_message(self, bytes_max: usize) -> Option<Bytes> {
         match self {
             Self::Accepted | Self::Done => None,
-            Self::Message(message) | Self::MessageWithStatus(_, message) | Self::Opened { message, .. } => Some(message),
+            Self::Message(message) | Self::MessageWithStatus(_, message) | Self::Opened { message, .. } => {
+                Some(message)
+            }
             Self::Events(mut frames) => loop {
                 let frame = frames.next().await?;
                 if frame.last {
                     return Some(frame.data);
                 }
             },
-            Self::Passed { content_type, body, .. } | Self::PassedStream { content_type, body, .. } => {
+            Self::Passed {
+                content_type, body, ..
+            }
+            | Self::PassedStream {
+                content_type, body, ..
+            } => {
                 let mut messages = if content_type.starts_with(b"text/event-stream") {
                     Messages::events("", body, bytes_max)
                 } else {
@@ -206,7 +252,11 @@ impl Reply {
 pub fn json(status: u16, body: impl Into<Bytes>) -> Response {
     let mut headers = Headers::with_capacity(4);
     headers.push("content-type", "application/json");
-    Response { status, headers, body: Body::Full(body.into()) }
+    Response {
+        status,
+        headers,
+        body: Body::Full(body.into()),
+    }
 }
 
 /// No cache keeps a stream, no proxy buffers it (specification 2026-07-28, "Streamable HTTP").
@@ -250,7 +300,10 @@ impl PassedEvents {
                 }
             }
         });
-        Self { pieces, tail: Tail::default() }
+        Self {
+            pieces,
+            tail: Tail::default(),
+        }
     }
 }
 

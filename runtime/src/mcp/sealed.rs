@@ -45,7 +45,10 @@ impl Binding {
         };
         let name = message.name(doc).or_else(|| message.uri(doc)).unwrap_or_default();
         let request = request_digest(message.method(doc).unwrap_or_default(), server, &name);
-        Self { principal: call.principal.clone(), request }
+        Self {
+            principal: call.principal.clone(),
+            request,
+        }
     }
 }
 
@@ -56,9 +59,21 @@ fn worker_number(mcp: &Mcp) -> u16 {
 /// The `requestState` of a call parked on this worker.
 pub fn parked_state(mcp: &Mcp, call: u64, binding: &Binding) -> Result<String, Rejection> {
     let (shared, replica, worker) = (&mcp.shared, mcp.shared.replica, worker_number(mcp));
-    let parked = Parked { replica, worker, call, upstream_state: None };
+    let parked = Parked {
+        replica,
+        worker,
+        call,
+        upstream_state: None,
+    };
     parked
-        .seal(&shared.sealer, &binding.principal, binding.request, now_s(), &shared.limits, &mut entropy)
+        .seal(
+            &shared.sealer,
+            &binding.principal,
+            binding.request,
+            now_s(),
+            &shared.limits,
+            &mut entropy,
+        )
         .map_err(|_| Rejection::Internal)
 }
 
@@ -82,16 +97,27 @@ pub fn server_request_id(
     id: &[u8],
 ) -> Result<Vec<u8>, Rejection> {
     let upstream_session = leg.session.as_ref().map(|s| String::from_utf8_lossy(s).into());
-    let request = ServerRequestId { server: server.into(), upstream_session, id: Bytes::copy_from_slice(id) };
+    let request = ServerRequestId {
+        server: server.into(),
+        upstream_session,
+        id: Bytes::copy_from_slice(id),
+    };
     let text = request.seal(&mcp.shared.sealer, session, &mut entropy);
-    text.map(|text| format!("\"{text}\"").into_bytes()).map_err(|_| Rejection::UpstreamTooLarge(server.to_owned()))
+    text.map(|text| format!("\"{text}\"").into_bytes())
+        .map_err(|_| Rejection::UpstreamTooLarge(server.to_owned()))
 }
 
 /// A question's id for a legacy client, as a JSON string.
 pub fn question_id(mcp: &Mcp, session: SessionId, call: u64, key: &str) -> Result<Vec<u8>, Rejection> {
-    let question = QuestionId { replica: mcp.shared.replica, worker: worker_number(mcp), call, key: key.into() };
+    let question = QuestionId {
+        replica: mcp.shared.replica,
+        worker: worker_number(mcp),
+        call,
+        key: key.into(),
+    };
     let text = question.seal(&mcp.shared.sealer, session, &mut entropy);
-    text.map(|text| format!("\"{text}\"").into_bytes()).map_err(|_| Rejection::Internal)
+    text.map(|text| format!("\"{text}\"").into_bytes())
+        .map_err(|_| Rejection::Internal)
 }
 
 /// Where a client's answer belongs.
@@ -138,9 +164,13 @@ pub fn open_id(mcp: &Mcp, session: SessionId, text: &str) -> Option<Addressed> {
 pub fn held_id(principal: &Principal, server: &Server, capabilities: &[u8]) -> SessionId {
     let mut hash = Context::new(&SHA256);
     let identity = server.identity.to_le_bytes();
-    for part in
-        [principal.tenant.as_bytes(), principal.credential.as_bytes(), server.name.as_bytes(), &identity, capabilities]
-    {
+    for part in [
+        principal.tenant.as_bytes(),
+        principal.credential.as_bytes(),
+        server.name.as_bytes(),
+        &identity,
+        capabilities,
+    ] {
         hash.update(&(part.len() as u64).to_le_bytes());
         hash.update(part);
     }

@@ -30,9 +30,14 @@ fn variable(reference: &str) -> Result<String, String> {
 fn file(path: &Path) -> Result<String, String> {
     let unreadable = |e: std::io::Error| format!("{} cannot be read: {e}", path.display());
     if std::fs::metadata(path).map_err(unreadable)?.len() > SECRET_BYTES_MAX {
-        return Err(format!("{} is larger than {SECRET_BYTES_MAX} bytes", path.display()));
+        return Err(format!(
+            "{} is larger than {SECRET_BYTES_MAX} bytes",
+            path.display()
+        ));
     }
-    std::fs::read_to_string(path).map(|text| text.trim_end_matches(['\n', '\r']).to_owned()).map_err(unreadable)
+    std::fs::read_to_string(path)
+        .map(|text| text.trim_end_matches(['\n', '\r']).to_owned())
+        .map_err(unreadable)
 }
 
 #[cfg(test)]
@@ -44,7 +49,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("token");
         std::fs::write(&path, " s3cret \n").unwrap();
-        assert_eq!(read(&format!("file:{}", path.display())).as_deref(), Ok(" s3cret "));
+        assert_eq!(
+            read(&format!("file:{}", path.display())).as_deref(),
+            Ok(" s3cret ")
+        );
     }
 
     #[test]

@@ -140,7 +140,9 @@ impl Shared {
 
 /// Seconds since the epoch; sessions and keys expire by it.
 pub fn now_s() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| d.as_secs())
 }
 
 /// Cells of [`EndedSessions`]: at 8 bytes each this is half a megabyte, and holds a day of ended sessions of a
@@ -178,7 +180,8 @@ impl EndedSessions {
 
     /// Whether this session was ended.
     pub fn contains(&self, id: &SessionId) -> bool {
-        self.cell(id).is_some_and(|(cell, mark)| cell.load(Ordering::Relaxed) == mark)
+        self.cell(id)
+            .is_some_and(|(cell, mark)| cell.load(Ordering::Relaxed) == mark)
     }
 }
 

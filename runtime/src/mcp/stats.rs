@@ -89,15 +89,24 @@ impl Stats {
     pub fn finished(&mut self, series: Series, took: Duration) {
         let full = self.series.len() >= SERIES_MAX && !self.series.contains_key(&series);
         let series = if full {
-            Series { server: OTHER.into(), tool: OTHER.into(), tenant: OTHER.into(), ..series }
+            Series {
+                server: OTHER.into(),
+                tool: OTHER.into(),
+                tenant: OTHER.into(),
+                ..series
+            }
         } else {
             series
         };
-        let Some(latency) = self.latency(series) else { return };
+        let Some(latency) = self.latency(series) else {
+            return;
+        };
         latency.count += 1;
         latency.sum += took;
         let micros = u64::try_from(took.as_micros()).unwrap_or(LATENCY_MAX_US);
-        latency.histogram.saturating_record(micros.clamp(1, LATENCY_MAX_US));
+        latency
+            .histogram
+            .saturating_record(micros.clamp(1, LATENCY_MAX_US));
     }
 
     fn latency(&mut self, series: Series) -> Option<&mut Latency> {
@@ -106,7 +115,11 @@ impl Stats {
             Entry::Occupied(found) => Some(found.into_mut()),
             Entry::Vacant(free) => {
                 let histogram = Histogram::new_with_bounds(1, LATENCY_MAX_US, 2).ok()?;
-                Some(free.insert(Latency { count: 0, sum: Duration::ZERO, histogram }))
+                Some(free.insert(Latency {
+                    count: 0,
+                    sum: Duration::ZERO,
+                    histogram,
+                }))
             }
         }
     }
@@ -149,7 +162,13 @@ mod tests {
     use super::*;
 
     fn series(tool: &str) -> Series {
-        Series { method: "tools/call", server: "s".into(), tool: tool.into(), tenant: "t".into(), status: "ok" }
+        Series {
+            method: "tools/call",
+            server: "s".into(),
+            tool: tool.into(),
+            tenant: "t".into(),
+            status: "ok",
+        }
     }
 
     #[test]
@@ -159,7 +178,10 @@ mod tests {
             stats.finished(series(&n.to_string()), Duration::from_millis(1));
         }
         assert_eq!(stats.series().count(), SERIES_MAX + 1);
-        let other = stats.series().find(|(s, _)| s.tool == OTHER).map(|(_, l)| l.count);
+        let other = stats
+            .series()
+            .find(|(s, _)| s.tool == OTHER)
+            .map(|(_, l)| l.count);
         assert_eq!(other, Some(10));
     }
 

@@ -31,10 +31,17 @@ impl Live {
             let kept = previous.and_then(|p| p.endpoint_of(server));
             match kept.map_or_else(|| endpoint(server).map(Arc::new), Ok) {
                 Ok(endpoint) => endpoints.push(endpoint),
-                Err(message) => findings.push(Finding { path: format!("servers[{at}].url"), message }),
+                Err(message) => findings.push(Finding {
+                    path: format!("servers[{at}].url"),
+                    message,
+                }),
             }
         }
-        if findings.is_empty() { Ok(Self { snapshot, endpoints }) } else { Err(findings) }
+        if findings.is_empty() {
+            Ok(Self { snapshot, endpoints })
+        } else {
+            Err(findings)
+        }
     }
 
     /// The endpoint of the same server, if nothing that matters to a connection has changed.
@@ -52,9 +59,14 @@ impl Live {
 }
 
 fn endpoint(server: &Server) -> Result<Endpoint, String> {
-    let ca = server.ca_file.as_ref().map(|path| std::fs::read(&**path)).transpose();
+    let ca = server
+        .ca_file
+        .as_ref()
+        .map(|path| std::fs::read(&**path))
+        .transpose();
     let ca = ca.map_err(|e| format!("the authorities' file cannot be read: {e}"))?;
-    Endpoint::new(&server.url, server.http, ca.as_deref(), server.timeouts).map_err(|e: EndpointError| e.to_string())
+    Endpoint::new(&server.url, server.http, ca.as_deref(), server.timeouts)
+        .map_err(|e: EndpointError| e.to_string())
 }
 
 /// One worker's handle on a publication.
@@ -68,7 +80,10 @@ pub struct View {
 impl View {
     /// A fresh view with nothing rendered.
     pub fn new(live: Arc<Live>) -> Self {
-        Self { live, lists: RefCell::default() }
+        Self {
+            live,
+            lists: RefCell::default(),
+        }
     }
 
     /// A server of this snapshot. Indexes only come from the same snapshot.
@@ -89,10 +104,17 @@ impl View {
 
     /// The `Mcp-Param-*` headers of a call: arguments its tool wants repeated in the head (2026-07-28,
     /// "Streamable HTTP"). Computed from the body, so that the two cannot disagree.
-    pub fn header_params(&self, tool: Option<ToolIndex>, doc: &Bytes, message: &Message) -> Vec<(Bytes, Bytes)> {
+    pub fn header_params(
+        &self,
+        tool: Option<ToolIndex>,
+        doc: &Bytes,
+        message: &Message,
+    ) -> Vec<(Bytes, Bytes)> {
         let Some(tool) = tool else { return Vec::new() };
         let arguments = message.params.as_ref().and_then(|p| p.arguments);
-        let Some(arguments) = arguments else { return Vec::new() };
+        let Some(arguments) = arguments else {
+            return Vec::new();
+        };
         let wanted = self.live.snapshot.tools[tool.at()].header_params.iter();
         wanted
             .filter_map(|param| {

@@ -20,7 +20,11 @@ use crate::{
 };
 use bytes::Bytes;
 use ringway_core::{
-    authenticate, authorize, envelope::{self, Envelope}, origin, pipeline::Caller, rejection::Rejection,
+    authenticate, authorize,
+    envelope::{self, Envelope},
+    origin,
+    pipeline::Caller,
+    rejection::Rejection,
     snapshot::{Principal, Scope},
 };
 use ringway_proto::{
@@ -70,7 +74,13 @@ pub struct Call {
 impl Call {
     /// As the pipeline wants to know it.
     pub fn caller(&self, era: Era) -> Caller<'_> {
-        Caller { snapshot: &self.view.live.snapshot, principal: &self.principal, scope: self.scope, era, headers: &self.head.headers }
+        Caller {
+            snapshot: &self.view.live.snapshot,
+            principal: &self.principal,
+            scope: self.scope,
+            era,
+            headers: &self.head.headers,
+        }
     }
 }
 
@@ -118,7 +128,8 @@ impl Mcp {
         let number = live.snapshot.number;
         let stale = !Arc::ptr_eq(&self.view.borrow().live, &live);
         if stale {
-            self.pools.retain(|endpoint| live.endpoints().iter().any(|e| **e == *endpoint));
+            self.pools
+                .retain(|endpoint| live.endpoints().iter().any(|e| **e == *endpoint));
             *self.view.borrow_mut() = Rc::new(View::new(live));
             self.published.send_replace(number);
         }
@@ -130,17 +141,24 @@ impl Mcp {
         let view = self.view();
         for pool in self.pools.stats() {
             let named = view.live.endpoints().iter().zip(&view.live.snapshot.servers);
-            let Some((_, server)) = named.into_iter().find(|(endpoint, _)| ***endpoint == *pool.endpoint) else {
+            let Some((_, server)) = named
+                .into_iter()
+                .find(|(endpoint, _)| ***endpoint == *pool.endpoint)
+            else {
                 continue;
             };
-            stats.upstream.entry(server.name.to_string()).or_default().add(&Upstream {
-                open: pool.open as u64,
-                idle: pool.idle as u64,
-                waiting: pool.waiting as u64,
-                dialled: pool.dialled,
-                reused: pool.reused,
-                retried: pool.retried,
-            });
+            stats
+                .upstream
+                .entry(server.name.to_string())
+                .or_default()
+                .add(&Upstream {
+                    open: pool.open as u64,
+                    idle: pool.idle as u64,
+                    waiting: pool.waiting as u64,
+                    dialled: pool.dialled,
+                    reused: pool.reused,
+                    retried: pool.retried,
+                });
         }
         stats
     }
@@ -149,8 +167,16 @@ impl Mcp {
         let snapshot = &view.live.snapshot;
         let path = Endpoint::of(head.path()).ok_or(Rejection::PathUnknown)?;
         let loopback = peer.local.ip().is_loopback();
-        let origin = head.headers.get_one("origin").map_err(|_| Rejection::OriginNotAllowed)?;
-        origin::check(&snapshot.gateway, loopback, &head.authority, origin.map(|o| o.as_ref()))?;
+        let origin = head
+            .headers
+            .get_one("origin")
+            .map_err(|_| Rejection::OriginNotAllowed)?;
+        origin::check(
+            &snapshot.gateway,
+            loopback,
+            &head.authority,
+            origin.map(|o| o.as_ref()),
+        )?;
         if !matches!(head.method, Method::Get | Method::Post | Method::Delete) {
             return Err(Rejection::MethodNotAllowed("GET, POST, DELETE, OPTIONS"));
         }
@@ -195,7 +221,10 @@ impl Mcp {
     }
 
     fn refuse(&self, refusal: &Refusal, record: &Record) -> Response {
-        record.outcome(Outcome::Rejected(refusal.rejection.reason(), refusal.rejection.fault()));
+        record.outcome(Outcome::Rejected(
+            refusal.rejection.reason(),
+            refusal.rejection.fault(),
+        ));
         refusal_response(&refusal.rejection, refusal.id.as_deref())
     }
 }
@@ -214,7 +243,16 @@ impl Service for Mcp {
             Ok((principal, scope)) => {
                 record.caller(&principal, scope, &view);
                 let body_bytes_max = self.shared.limits.body_bytes_max;
-                Ok(Admitted { body_bytes_max, call: Call { head, view, principal, scope, record } })
+                Ok(Admitted {
+                    body_bytes_max,
+                    call: Call {
+                        head,
+                        view,
+                        principal,
+                        scope,
+                        record,
+                    },
+                })
             }
             Err(rejection) => {
                 let response = self.refuse(&rejection.into(), &record);
@@ -263,13 +301,18 @@ impl<'p> Endpoint<'p> {
             return Some(Self::Merged);
         }
         let name = path.strip_prefix(b"/servers/")?.strip_suffix(b"/mcp")?;
-        std::str::from_utf8(name).ok().filter(|n| !n.is_empty() && !n.contains('/')).map(Self::Server)
+        std::str::from_utf8(name)
+            .ok()
+            .filter(|n| !n.is_empty() && !n.contains('/'))
+            .map(Self::Server)
     }
 }
 
 /// A POST says JSON and takes JSON and events (every revision, "Sending Messages").
 fn post_headers(headers: &Headers) -> Result<(), Rejection> {
-    let kind = headers.get_one("content-type").map_err(|_| Rejection::UnsupportedMediaType)?;
+    let kind = headers
+        .get_one("content-type")
+        .map_err(|_| Rejection::UnsupportedMediaType)?;
     let kind = kind.map(|k| k.split(|b| *b == b';').next().unwrap_or_default().trim_ascii());
     if !kind.is_some_and(|k| k.eq_ignore_ascii_case(b"application/json")) {
         return Err(Rejection::UnsupportedMediaType);
@@ -281,18 +324,27 @@ fn post_headers(headers: &Headers) -> Result<(), Rejection> {
 }
 
 fn get_headers(headers: &Headers) -> Result<(), Rejection> {
-    if accepts(headers, b"text/event-stream") { Ok(()) } else { Err(Rejection::NotAcceptable("text/event-stream")) }
+    if accepts(headers, b"text/event-stream") {
+        Ok(())
+    } else {
+        Err(Rejection::NotAcceptable("text/event-stream"))
+    }
 }
 
 /// Whether `Accept` names this type, or a range with it. Weights are not read: zero is not used for these types.
 fn accepts(headers: &Headers, kind: &[u8]) -> bool {
     let group = kind.split(|b| *b == b'/').next().unwrap_or_default();
-    headers.get_all("accept").flat_map(|value| value.split(|b| *b == b',')).any(|item| {
-        let range = item.split(|b| *b == b';').next().unwrap_or_default().trim_ascii();
-        range.eq_ignore_ascii_case(kind)
-            || range == b"*/*"
-            || range.strip_suffix(b"/*").is_some_and(|g| g.eq_ignore_ascii_case(group))
-    })
+    headers
+        .get_all("accept")
+        .flat_map(|value| value.split(|b| *b == b','))
+        .any(|item| {
+            let range = item.split(|b| *b == b';').next().unwrap_or_default().trim_ascii();
+            range.eq_ignore_ascii_case(kind)
+                || range == b"*/*"
+                || range
+                    .strip_suffix(b"/*")
+                    .is_some_and(|g| g.eq_ignore_ascii_case(group))
+        })
 }
 
 fn scan_rejection(fault: &ScanFault) -> Rejection {
@@ -325,7 +377,12 @@ const CORS_RESPONSE_HEADERS: &str = "mcp-session-id, mcp-protocol-version, www-a
 fn preflight(view: &View, head: &Head, peer: Peer) -> Response {
     let loopback = peer.local.ip().is_loopback();
     let origin = head.headers.get("origin");
-    let judged = origin::check(&view.live.snapshot.gateway, loopback, &head.authority, origin.map(|o| o.as_ref()));
+    let judged = origin::check(
+        &view.live.snapshot.gateway,
+        loopback,
+        &head.authority,
+        origin.map(|o| o.as_ref()),
+    );
     if let Err(rejection) = judged {
         return refusal_response(&rejection, None);
     }
@@ -334,15 +391,31 @@ fn preflight(view: &View, head: &Head, peer: Peer) -> Response {
     // Names of `Mcp-Param-*` are the tools' own, so the ones asked for are granted after the fixed ones.
     let asked = head.headers.get("access-control-request-headers");
     let params = asked.map(|a| mcp_params(a)).unwrap_or_default();
-    headers.push("access-control-allow-headers", format!("{CORS_REQUEST_HEADERS}{params}"));
+    headers.push(
+        "access-control-allow-headers",
+        format!("{CORS_REQUEST_HEADERS}{params}"),
+    );
     headers.push("access-control-max-age", "600");
-    allow_origin(Response { status: 204, headers, body: Body::Empty }, head)
+    allow_origin(
+        Response {
+            status: 204,
+            headers,
+            body: Body::Empty,
+        },
+        head,
+    )
 }
 
 fn mcp_params(asked: &[u8]) -> String {
-    let names = asked.split(|b| *b == b',').map(|n| n.trim_ascii().to_ascii_lowercase());
-    let params = names.filter(|n| n.starts_with(b"mcp-param-") && n.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'-'));
-    params.map(|n| format!(", {}", String::from_utf8_lossy(&n))).collect()
+    let names = asked
+        .split(|b| *b == b',')
+        .map(|n| n.trim_ascii().to_ascii_lowercase());
+    let params = names.filter(|n| {
+        n.starts_with(b"mcp-param-") && n.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'-')
+    });
+    params
+        .map(|n| format!(", {}", String::from_utf8_lossy(&n)))
+        .collect()
 }
 
 /// CORS on a refusal whose origin may not have been judged yet.
@@ -357,8 +430,12 @@ fn with_cors(response: Response, view: &View, head: &Head, peer: Peer) -> Respon
 
 fn allow_origin(mut response: Response, head: &Head) -> Response {
     if let Some(origin) = head.headers.get("origin") {
-        response.headers.push("access-control-allow-origin", origin.clone());
-        response.headers.push("access-control-expose-headers", CORS_RESPONSE_HEADERS);
+        response
+            .headers
+            .push("access-control-allow-origin", origin.clone());
+        response
+            .headers
+            .push("access-control-expose-headers", CORS_RESPONSE_HEADERS);
         response.headers.push("vary", "origin");
     }
     response

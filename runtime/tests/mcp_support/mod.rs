@@ -4,7 +4,12 @@
 //! test wants and reads what came. [`gateway`] starts the data plane between them on an ephemeral port.
 
 #![allow(dead_code, reason = "each test file uses its part")]
-#![allow(clippy::expect_used, clippy::unwrap_used, missing_docs, reason = "a panic is the report of a test")]
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    missing_docs,
+    reason = "a panic is the report of a test"
+)]
 
 use ringway_core::{limits, seal::SealKey};
 use ringway_proto::snapshot::{
@@ -110,8 +115,7 @@ impl Wire {
     pub fn closed_by_peer(&mut self) -> bool {
         let _ = self.stream.set_read_timeout(Some(PATIENCE));
         let mut byte = [0];
-        matches!(self.stream.read(&mut byte), Ok(0))
-            || self.stream.take_error().is_ok_and(|e| e.is_some())
+        matches!(self.stream.read(&mut byte), Ok(0)) || self.stream.take_error().is_ok_and(|e| e.is_some())
     }
 }
 
@@ -135,13 +139,16 @@ impl Upstream {
         let (all, count) = (seen.clone(), connections.clone());
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (script, all, arrived, count) = (script.clone(), all.clone(), arrived.clone(), count.clone());
+                let (script, all, arrived, count) =
+                    (script.clone(), all.clone(), arrived.clone(), count.clone());
                 count.fetch_add(1, Ordering::SeqCst);
                 std::thread::spawn(move || {
                     let mut reader = BufReader::new(stream.try_clone().expect("a second handle"));
                     let mut wire = Wire { stream, keep: true };
                     while wire.keep {
-                        let Some(request) = read_request(&mut reader) else { break };
+                        let Some(request) = read_request(&mut reader) else {
+                            break;
+                        };
                         all.lock().expect("sound").push(request.clone());
                         let _ = arrived.send(());
                         script(&request, &mut wire);
@@ -150,26 +157,36 @@ impl Upstream {
                 });
             }
         });
-        Self { addr, seen, arrivals: Mutex::new(arrivals), connections }
+        Self {
+            addr,
+            seen,
+            arrivals: Mutex::new(arrivals),
+            connections,
+        }
     }
 
     /// A server of the older era with one session; `script` gets everything but the handshake.
     pub fn legacy(script: impl Fn(&Request, &mut Wire) + Send + Sync + 'static) -> Self {
         let sessions = AtomicUsize::new(0);
-        Self::start(move |request, wire| match (request.method.as_str(), request.rpc_method().as_str()) {
-            ("POST", "initialize") => {
-                let n = sessions.fetch_add(1, Ordering::SeqCst) + 1;
-                let body = json!({"jsonrpc":"2.0","id":request.json()["id"],"result":{
+        Self::start(
+            move |request, wire| match (request.method.as_str(), request.rpc_method().as_str()) {
+                ("POST", "initialize") => {
+                    let n = sessions.fetch_add(1, Ordering::SeqCst) + 1;
+                    let body = json!({"jsonrpc":"2.0","id":request.json()["id"],"result":{
                     "protocolVersion":"2025-11-25","capabilities":{"tools":{},"logging":{}},
                     "serverInfo":{"name":"scripted","version":"1"}}});
-                let session = format!("s{n}");
-                let headers = [("content-type", "application/json"), ("mcp-session-id", session.as_str())];
-                wire.answer(200, &headers, &body.to_string());
-            }
-            ("POST", "notifications/initialized") => wire.answer(202, &[], ""),
-            ("DELETE", _) => wire.answer(200, &[], ""),
-            _ => script(request, wire),
-        })
+                    let session = format!("s{n}");
+                    let headers = [
+                        ("content-type", "application/json"),
+                        ("mcp-session-id", session.as_str()),
+                    ];
+                    wire.answer(200, &headers, &body.to_string());
+                }
+                ("POST", "notifications/initialized") => wire.answer(202, &[], ""),
+                ("DELETE", _) => wire.answer(200, &[], ""),
+                _ => script(request, wire),
+            },
+        )
     }
 
     /// Everything that has arrived so far.
@@ -184,7 +201,9 @@ impl Upstream {
                 return found;
             }
             let arrivals = self.arrivals.lock().expect("sound");
-            arrivals.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no {method} came; seen: {:?}", self.seen()));
+            arrivals
+                .recv_timeout(PATIENCE)
+                .unwrap_or_else(|_| panic!("no {method} came; seen: {:?}", self.seen()));
         }
     }
 
@@ -199,10 +218,18 @@ fn read_request(reader: &mut impl BufRead) -> Option<Request> {
     let mut parts = line.split_whitespace();
     let (method, path) = (parts.next()?.to_owned(), parts.next()?.to_owned());
     let headers = read_headers(reader)?;
-    let length = headers.get("content-length").and_then(|l| l.parse().ok()).unwrap_or(0);
+    let length = headers
+        .get("content-length")
+        .and_then(|l| l.parse().ok())
+        .unwrap_or(0);
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
-    Some(Request { method, path, headers, body })
+    Some(Request {
+        method,
+        path,
+        headers,
+        body,
+    })
 }
 
 fn read_headers(reader: &mut impl BufRead) -> Option<HashMap<String, String>> {
@@ -280,9 +307,15 @@ pub fn document(number: u64, servers: Vec<Described>) -> Document {
         number,
         gateway: GatewayOptions::default(),
         servers: servers.into_iter().map(|d| d.server).collect(),
-        roles: vec![Role { name: "all".into(), allow: vec!["*".into()] }],
+        roles: vec![Role {
+            name: "all".into(),
+            allow: vec!["*".into()],
+        }],
         keys: Vec::new(),
-        anonymous: Some(Anonymous { roles: vec!["all".into()], allow_on_public_listeners: false }),
+        anonymous: Some(Anonymous {
+            roles: vec!["all".into()],
+            allow_on_public_listeners: false,
+        }),
     }
 }
 
@@ -299,7 +332,10 @@ impl Running {
 
     pub fn start_with(document: &Document, change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = Settings {
-            listeners: vec![Listener { addr: "127.0.0.1:0".parse().expect("an address"), tls: None }],
+            listeners: vec![Listener {
+                addr: "127.0.0.1:0".parse().expect("an address"),
+                tls: None,
+            }],
             admin: None,
             workers: 2,
             driver: Driver::Auto,
@@ -307,12 +343,18 @@ impl Running {
             downstream: limits::DownstreamLimits::default(),
             upstream: limits::UpstreamLimits::default(),
             dns: limits::DnsLimits::default(),
-            session_keys: vec![SealKey { id: 1, bytes: [7; 32] }],
+            session_keys: vec![SealKey {
+                id: 1,
+                bytes: [7; 32],
+            }],
         };
         change(&mut settings);
         let gateway = Gateway::start(settings, document).expect("starts");
         let addr = gateway.addresses()[0];
-        Self { gateway: Some(gateway), addr }
+        Self {
+            gateway: Some(gateway),
+            addr,
+        }
     }
 
     pub fn gateway(&self) -> &Gateway {
@@ -348,7 +390,8 @@ pub struct Answer {
 
 impl Answer {
     pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&self.body)))
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&self.body)))
     }
 
     pub fn header(&self, name: &str) -> Option<&str> {
@@ -361,7 +404,10 @@ impl Client {
         let stream = TcpStream::connect(addr).expect("connects");
         stream.set_read_timeout(Some(PATIENCE)).expect("set");
         stream.set_nodelay(true).expect("set");
-        Self { reader: BufReader::new(stream), addr }
+        Self {
+            reader: BufReader::new(stream),
+            addr,
+        }
     }
 
     pub fn raw(&mut self, bytes: &[u8]) {
@@ -407,7 +453,11 @@ impl Client {
         let status = line.split_whitespace().nth(1).and_then(|s| s.parse().ok());
         let status = status.unwrap_or_else(|| panic!("no status in {line:?}"));
         let headers = read_headers(&mut self.reader).expect("headers");
-        Answer { status, headers, body: Vec::new() }
+        Answer {
+            status,
+            headers,
+            body: Vec::new(),
+        }
     }
 
     /// Reads a whole answer.
@@ -416,7 +466,11 @@ impl Client {
         if let Some(length) = answer.headers.get("content-length") {
             answer.body = vec![0; length.parse().expect("a length")];
             self.reader.read_exact(&mut answer.body).expect("the body");
-        } else if answer.headers.get("transfer-encoding").is_some_and(|t| t == "chunked") {
+        } else if answer
+            .headers
+            .get("transfer-encoding")
+            .is_some_and(|t| t == "chunked")
+        {
             while let Some(chunk) = self.chunk() {
                 answer.body.extend(chunk);
             }
@@ -460,10 +514,17 @@ impl Client {
             text.push_str(&String::from_utf8(chunk).expect("UTF-8"));
             while let Some(end) = text.find("\n\n") {
                 let event: String = text.drain(..end + 2).collect();
-                let data: Vec<&str> = event.lines().filter_map(|l| l.strip_prefix("data:")).map(str::trim_start).collect();
+                let data: Vec<&str> = event
+                    .lines()
+                    .filter_map(|l| l.strip_prefix("data:"))
+                    .map(str::trim_start)
+                    .collect();
                 let data = data.join("\n");
                 if !data.is_empty() {
-                    assert!(text.is_empty(), "one event a chunk keeps this reader simple: {text:?}");
+                    assert!(
+                        text.is_empty(),
+                        "one event a chunk keeps this reader simple: {text:?}"
+                    );
                     return Some(serde_json::from_str(&data).expect("JSON"));
                 }
             }
@@ -485,7 +546,10 @@ impl Client {
 
     /// Sends a modern request with right headers.
     pub fn send_modern(&mut self, path: &str, id: Value, method: &str, mut params: Value) {
-        let name = params["name"].as_str().or(params["uri"].as_str()).map(str::to_owned);
+        let name = params["name"]
+            .as_str()
+            .or(params["uri"].as_str())
+            .map(str::to_owned);
         let meta = &mut params["_meta"];
         if meta["io.modelcontextprotocol/clientCapabilities"].is_null() {
             meta["io.modelcontextprotocol/clientCapabilities"] = json!({});

@@ -29,14 +29,21 @@ pub async fn notification(
     message: &Message,
 ) -> Result<Reply, Rejection> {
     if let Some(server) = transparent(call) {
-        let (answer, _) = session.party.post(mcp, &call.view, server, doc.clone(), false).await?;
+        let (answer, _) = session
+            .party
+            .post(mcp, &call.view, server, doc.clone(), false)
+            .await?;
         return passed(&call.view.server(server).name, answer);
     }
     match message.method(doc).unwrap_or_default() {
         "notifications/cancelled" => {
             if let Some(id) = message.params.as_ref().and_then(|p| p.request_id) {
                 let (session, id, doc) = (session.party.id, doc.slice(id.range()), doc.clone());
-                mcp.shared.write_all(|| Letter::Cancel { session, id: id.clone(), doc: doc.clone() });
+                mcp.shared.write_all(|| Letter::Cancel {
+                    session,
+                    id: id.clone(),
+                    doc: doc.clone(),
+                });
             }
         }
         "notifications/roots/list_changed" => {
@@ -63,16 +70,28 @@ pub async fn response(
     message: &Message,
 ) -> Result<Reply, Rejection> {
     if let Some(server) = transparent(call) {
-        let (answer, _) = session.party.post(mcp, &call.view, server, doc.clone(), false).await?;
+        let (answer, _) = session
+            .party
+            .post(mcp, &call.view, server, doc.clone(), false)
+            .await?;
         return passed(&call.view.server(server).name, answer);
     }
     let id = message.id.and_then(|id| json::string(doc, id));
     match id.and_then(|id| sealed::open_id(mcp, session.party.id, &id)) {
-        Some(Addressed::Server { server, session: upstream, id }) => {
-            let Some(server) = visible(call, &server) else { return Err(Rejection::ServerUnknown(server)) };
+        Some(Addressed::Server {
+            server,
+            session: upstream,
+            id,
+        }) => {
+            let Some(server) = visible(call, &server) else {
+                return Err(Rejection::ServerUnknown(server));
+            };
             let body = translate::result::restored(doc, message, &id).map_err(|_| Rejection::Internal)?;
             let revision = sealed::leg_revision(call.view.server(server), session.party.revision);
-            let leg = Leg { session: upstream, revision };
+            let leg = Leg {
+                session: upstream,
+                revision,
+            };
             let wire = Wire::Legacy(&leg);
             outbound::post(mcp, &call.view, server, wire, body.into(), false).await?;
         }
@@ -90,7 +109,9 @@ pub async fn response(
 
 fn visible(call: &Call, name: &str) -> Option<ServerIndex> {
     let snapshot = &call.view.live.snapshot;
-    snapshot.server(name).filter(|server| snapshot.permits(&call.principal).server(*server))
+    snapshot
+        .server(name)
+        .filter(|server| snapshot.permits(&call.principal).server(*server))
 }
 
 /// `logging/setLevel`: every server of the session that logs is told, in its own era's way.
@@ -102,12 +123,21 @@ pub async fn set_level(
     message: &Message,
 ) -> Result<Reply, Rejection> {
     if let Some(server) = transparent(call) {
-        let (answer, _) = session.party.post(mcp, &call.view, server, doc.clone(), false).await?;
+        let (answer, _) = session
+            .party
+            .post(mcp, &call.view, server, doc.clone(), false)
+            .await?;
         return passed(&call.view.server(server).name, answer);
     }
-    let level = message.params.as_ref().and_then(|p| p.level).and_then(|l| json::string(doc, l));
+    let level = message
+        .params
+        .as_ref()
+        .and_then(|p| p.level)
+        .and_then(|l| json::string(doc, l));
     let level = level.filter(|l| translate::notification::level_rank(l).is_some());
-    let level = level.ok_or_else(|| Rejection::ParamsInvalid("params.level is no log level".into()))?.into_owned();
+    let level = level
+        .ok_or_else(|| Rejection::ParamsInvalid("params.level is no log level".into()))?
+        .into_owned();
     for (server, leg) in known_legs(mcp, call, session) {
         if !call.view.server(server).features.logging {
             continue;
@@ -119,6 +149,11 @@ pub async fn set_level(
         });
     }
     let id = session.party.id;
-    mcp.shared.write_all(|| Letter::LogLevel { session: id, level: level.clone() });
-    Ok(Reply::Message(translate::result::render(&id_of(doc, message), b"{}").into()))
+    mcp.shared.write_all(|| Letter::LogLevel {
+        session: id,
+        level: level.clone(),
+    });
+    Ok(Reply::Message(
+        translate::result::render(&id_of(doc, message), b"{}").into(),
+    ))
 }

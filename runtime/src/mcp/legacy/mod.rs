@@ -52,10 +52,20 @@ pub struct Session {
 impl Session {
     /// The session named by the request's head: the caller's own, of this endpoint, not expired, not ended.
     pub fn of(mcp: &Mcp, call: &Call) -> Result<Self, Rejection> {
-        let text = call.head.headers.get_one("mcp-session-id").map_err(|_| Rejection::SessionUnknown)?;
+        let text = call
+            .head
+            .headers
+            .get_one("mcp-session-id")
+            .map_err(|_| Rejection::SessionUnknown)?;
         let text = text.ok_or(Rejection::SessionMissing)?;
         let server = endpoint_name(call);
-        let token = SessionToken::open(&mcp.shared.sealer, text, &call.principal, server.as_deref(), now_s())?;
+        let token = SessionToken::open(
+            &mcp.shared.sealer,
+            text,
+            &call.principal,
+            server.as_deref(),
+            now_s(),
+        )?;
         if mcp.shared.ended.contains(&token.id) {
             return Err(Rejection::SessionUnknown);
         }
@@ -67,7 +77,13 @@ impl Session {
         let sealed = token.legs.into_iter().filter_map(|leg| {
             let server = view.live.snapshot.server(&leg.server)?;
             let revision = sealed::leg_revision(view.server(server), token.revision);
-            Some((leg.server.into(), Leg { session: leg.session.map(|s| Bytes::from(s.into_string())), revision }))
+            Some((
+                leg.server.into(),
+                Leg {
+                    session: leg.session.map(|s| Bytes::from(s.into_string())),
+                    revision,
+                },
+            ))
         });
         Self {
             party: Party {
@@ -86,7 +102,12 @@ impl Session {
     fn client(&self, mcp: &Mcp) -> to_modern::Client {
         let note = mcp.notes.of(&self.party.id, false);
         let log_level = note.log_level.borrow().clone();
-        to_modern::Client { session: self.party.id, capabilities: self.capabilities.clone(), info: self.info.clone(), log_level }
+        to_modern::Client {
+            session: self.party.id,
+            capabilities: self.capabilities.clone(),
+            info: self.info.clone(),
+            log_level,
+        }
     }
 }
 
@@ -132,7 +153,9 @@ async fn request(
     let caller = call.caller(Era::Legacy);
     let exchange = Legacy { mcp, call, session };
     match message.method(doc).unwrap_or_default() {
-        "ping" => Ok(Reply::Message(translate::result::render(&relay::id_of(doc, message), b"{}").into())),
+        "ping" => Ok(Reply::Message(
+            translate::result::render(&relay::id_of(doc, message), b"{}").into(),
+        )),
         "tools/list" | "prompts/list" | "resources/list" | "resources/templates/list" => {
             match pipeline::whole_server(caller) {
                 Some(_) => pipeline::passed(&exchange, caller, doc, message).await,
@@ -146,9 +169,10 @@ async fn request(
         }
         "completion/complete" => pipeline::complete(&exchange, caller, doc, message).await,
         "logging/setLevel" => incoming::set_level(mcp, call, session, doc, message).await,
-        method @ ("server/discover" | "subscriptions/listen") => {
-            Err(Rejection::MethodUnknown { era: Era::Legacy, method: method.to_owned() })
-        }
+        method @ ("server/discover" | "subscriptions/listen") => Err(Rejection::MethodUnknown {
+            era: Era::Legacy,
+            method: method.to_owned(),
+        }),
         _ => pipeline::passed(&exchange, caller, doc, message).await,
     }
 }
@@ -170,8 +194,19 @@ impl Exchange for Legacy<'_> {
         if !at.ready {
             return Err(Rejection::ServerNotReady(at.name.to_string()));
         }
-        let out = Outgoing { mcp: self.mcp.clone(), view: self.call.view.clone(), server, doc, name, tool };
-        if at.revision_legacy.is_some() { self.to_legacy(out).await } else { self.to_modern(out).await }
+        let out = Outgoing {
+            mcp: self.mcp.clone(),
+            view: self.call.view.clone(),
+            server,
+            doc,
+            name,
+            tool,
+        };
+        if at.revision_legacy.is_some() {
+            self.to_legacy(out).await
+        } else {
+            self.to_modern(out).await
+        }
     }
 
     fn answer(&self, message: Vec<u8>) -> Reply {
@@ -186,23 +221,49 @@ impl Legacy<'_> {
         let (mcp, view, server) = (&out.mcp, &out.view, out.server);
         // Known before it is sent: a cancellation may overtake the answer's first byte.
         let leg = self.session.party.leg(mcp, view, server).await?;
-        let request = mcp.calls.note(self.session.party.id, id.clone(), out.server_name().to_owned(), leg);
-        let (answer, leg) = self.session.party.post(mcp, view, server, out.doc.clone(), false).await?;
+        let request = mcp.calls.note(
+            self.session.party.id,
+            id.clone(),
+            out.server_name().to_owned(),
+            leg,
+        );
+        let (answer, leg) = self
+            .session
+            .party
+            .post(mcp, view, server, out.doc.clone(), false)
+            .await?;
         if transparent(self.call).is_some() {
             return passed(out.server_name(), answer);
         }
         match answer {
-            Answer::Json { status, content_type, body } => Ok(Reply::Passed { status, content_type, body }),
+            Answer::Json {
+                status,
+                content_type,
+                body,
+            } => Ok(Reply::Passed {
+                status,
+                content_type,
+                body,
+            }),
             Answer::Events { body, .. } => {
                 let name = out.server_name().to_owned();
                 let messages = Messages::events(&name, body, mcp.shared.limits.reply_bytes_max);
-                let stream = merged::LegStream { mcp: mcp.clone(), session: self.session.party.id, server: name.clone(), leg, messages };
+                let stream = merged::LegStream {
+                    mcp: mcp.clone(),
+                    session: self.session.party.id,
+                    server: name.clone(),
+                    leg,
+                    messages,
+                };
                 let (tx, rx) = mpsc::channel(RELAY_MESSAGES_MAX);
                 io::spawn(async move {
                     merged::run(stream, Some(id), tx).await;
                     drop(request);
                 });
-                Frames::new(rx).into_reply().await.ok_or(Rejection::UpstreamReset(name))
+                Frames::new(rx)
+                    .into_reply()
+                    .await
+                    .ok_or(Rejection::UpstreamReset(name))
             }
             other => match error_inside(&other) {
                 Some((_, body, _)) => Ok(Reply::Message(body)),
@@ -222,7 +283,12 @@ impl Legacy<'_> {
         let registration: Registration = self.mcp.calls.register(Some((self.session.party.id, id)));
         let (tx, rx) = mpsc::channel(RELAY_MESSAGES_MAX);
         let server = out.server_name().to_owned();
-        io::spawn(to_modern::run(out, self.session.client(self.mcp), registration, tx));
+        io::spawn(to_modern::run(
+            out,
+            self.session.client(self.mcp),
+            registration,
+            tx,
+        ));
         // No word at all: the client cancelled the request, and nobody waits for an answer.
         Ok(Frames::new(rx).into_reply().await.unwrap_or_else(|| {
             tracing::debug!(server, "a cancelled call ended without an answer");
@@ -235,7 +301,12 @@ impl Legacy<'_> {
     fn watch(&self, out: &Outgoing, message: &Message, id: &Bytes, on: bool) -> Reply {
         let uri = message.uri(&out.doc).unwrap_or_default().into_owned();
         let (session, server) = (self.session.party.id, out.server_name().to_owned());
-        self.mcp.shared.write_all(|| Letter::Watch { session, server: server.clone(), uri: uri.clone(), on });
+        self.mcp.shared.write_all(|| Letter::Watch {
+            session,
+            server: server.clone(),
+            uri: uri.clone(),
+            on,
+        });
         Reply::Message(translate::result::render(id, b"{}").into())
     }
 }
@@ -244,8 +315,20 @@ impl Legacy<'_> {
 fn passed(server: &str, answer: Answer) -> Result<Reply, Rejection> {
     match answer {
         Answer::Accepted => Ok(Reply::Accepted),
-        Answer::Json { status, content_type, body } => Ok(Reply::Passed { status, content_type, body }),
-        Answer::Events { content_type, body } => Ok(Reply::Passed { status: 200, content_type, body }),
+        Answer::Json {
+            status,
+            content_type,
+            body,
+        } => Ok(Reply::Passed {
+            status,
+            content_type,
+            body,
+        }),
+        Answer::Events { content_type, body } => Ok(Reply::Passed {
+            status: 200,
+            content_type,
+            body,
+        }),
         refused => match error_inside(&refused) {
             Some((status, body, _)) => Ok(Reply::MessageWithStatus(status, body)),
             None => Err(no_messages(server, &refused)),
@@ -255,7 +338,12 @@ fn passed(server: &str, answer: Answer) -> Result<Reply, Rejection> {
 
 /// GET: the session's own stream.
 pub async fn get(mcp: &Rc<Mcp>, call: &Call) -> Result<Reply, Rejection> {
-    if call.head.headers.get("mcp-protocol-version").and_then(|v| Revision::parse(v)).map(Revision::era)
+    if call
+        .head
+        .headers
+        .get("mcp-protocol-version")
+        .and_then(|v| Revision::parse(v))
+        .map(Revision::era)
         == Some(Era::Modern)
     {
         return Err(Rejection::MethodNotAllowed("POST"));
@@ -265,11 +353,16 @@ pub async fn get(mcp: &Rc<Mcp>, call: &Call) -> Result<Reply, Rejection> {
         return Err(Rejection::Draining);
     }
     let resume_after = call.head.headers.get("last-event-id").cloned();
-    let Some(server) = transparent(call) else { return streams::session(mcp, call, session, resume_after) };
+    let Some(server) = transparent(call) else {
+        return streams::session(mcp, call, session, resume_after);
+    };
     let mut leg = session.party.leg(mcp, &call.view, server).await?;
     let mut answer = outbound::get(mcp, &call.view, server, &leg, resume_after.clone()).await?;
     if answer.is_session_lost() {
-        leg = session.party.replace_leg(mcp, &call.view, server, Some(&leg)).await?;
+        leg = session
+            .party
+            .replace_leg(mcp, &call.view, server, Some(&leg))
+            .await?;
         answer = outbound::get(mcp, &call.view, server, &leg, resume_after).await?;
     }
     if let Answer::Refused { status: 405, .. } = answer {
@@ -278,7 +371,11 @@ pub async fn get(mcp: &Rc<Mcp>, call: &Call) -> Result<Reply, Rejection> {
     match answer {
         Answer::Events { content_type, body } => {
             let lost = Box::pin(streams::Owner::of_whole(call).lost(mcp.clone()));
-            Ok(Reply::PassedStream { content_type, body, lost })
+            Ok(Reply::PassedStream {
+                content_type,
+                body,
+                lost,
+            })
         }
         other => passed(&call.view.server(server).name, other),
     }
@@ -286,7 +383,12 @@ pub async fn get(mcp: &Rc<Mcp>, call: &Call) -> Result<Reply, Rejection> {
 
 /// DELETE: the session ends, here and at every server.
 pub async fn delete(mcp: &Rc<Mcp>, call: &Call) -> Result<Reply, Rejection> {
-    if call.head.headers.get("mcp-protocol-version").and_then(|v| Revision::parse(v)).map(Revision::era)
+    if call
+        .head
+        .headers
+        .get("mcp-protocol-version")
+        .and_then(|v| Revision::parse(v))
+        .map(Revision::era)
         == Some(Era::Modern)
     {
         return Err(Rejection::MethodNotAllowed("POST"));
@@ -308,7 +410,10 @@ pub async fn delete(mcp: &Rc<Mcp>, call: &Call) -> Result<Reply, Rejection> {
 fn known_legs(mcp: &Rc<Mcp>, call: &Call, session: &Session) -> Vec<(ServerIndex, Leg)> {
     let servers = (0..call.view.live.snapshot.servers.len()).filter_map(|at| u16::try_from(at).ok());
     let legs = servers.map(ServerIndex).filter_map(|server| {
-        session.party.known_leg(mcp, &call.view, server).map(|leg| (server, leg))
+        session
+            .party
+            .known_leg(mcp, &call.view, server)
+            .map(|leg| (server, leg))
     });
     legs.collect()
 }
@@ -319,7 +424,8 @@ pub async fn batch(mcp: &Rc<Mcp>, call: &Call, doc: &Bytes) -> Result<Reply, Rej
     if session.party.revision != Revision::V2025_03_26 {
         return Err(Rejection::BatchNotAllowed);
     }
-    let parts = rpc::split_batch(doc).map_err(|fault| Rejection::EnvelopeInvalid(fault.to_string().into()))?;
+    let parts =
+        rpc::split_batch(doc).map_err(|fault| Rejection::EnvelopeInvalid(fault.to_string().into()))?;
     let mut answers = Vec::with_capacity(parts.len());
     for part in parts {
         let part = doc.slice(part.range());
@@ -333,16 +439,21 @@ pub async fn batch(mcp: &Rc<Mcp>, call: &Call, doc: &Bytes) -> Result<Reply, Rej
     if answers.is_empty() {
         return Ok(Reply::Accepted);
     }
-    Ok(Reply::Message([b"[".as_slice(), &answers.join(&b','), b"]"].concat().into()))
+    Ok(Reply::Message(
+        [b"[".as_slice(), &answers.join(&b','), b"]"].concat().into(),
+    ))
 }
 
 async fn one_of_batch(mcp: &Rc<Mcp>, call: &Call, doc: &Bytes) -> Result<Reply, Refusal> {
-    let message =
-        rpc::scan(doc).map_err(|fault| Rejection::EnvelopeInvalid(fault.to_string().into()))?;
+    let message = rpc::scan(doc).map_err(|fault| Rejection::EnvelopeInvalid(fault.to_string().into()))?;
     let id = message.id.map(|id| doc.slice(id.range()));
     if message.method(doc) == Some("initialize") {
-        return Err(Refusal { rejection: Rejection::BatchNotAllowed, id });
+        return Err(Refusal {
+            rejection: Rejection::BatchNotAllowed,
+            id,
+        });
     }
-    Box::pin(answer(mcp, call, None, doc, &message)).await.map_err(|rejection| Refusal { rejection, id })
+    Box::pin(answer(mcp, call, None, doc, &message))
+        .await
+        .map_err(|rejection| Refusal { rejection, id })
 }
-

@@ -35,7 +35,12 @@ use std::{rc::Rc, time::Duration};
 const LEGS_DEADLINE: Duration = Duration::from_millis(1_500);
 
 /// Answers `initialize`.
-pub async fn initialize(mcp: &Rc<Mcp>, call: &Call, doc: &Bytes, message: &Message) -> Result<Reply, Rejection> {
+pub async fn initialize(
+    mcp: &Rc<Mcp>,
+    call: &Call,
+    doc: &Bytes,
+    message: &Message,
+) -> Result<Reply, Rejection> {
     if message.shape() != Shape::Request {
         return Err(Rejection::EnvelopeInvalid("initialize is a request".into()));
     }
@@ -43,13 +48,17 @@ pub async fn initialize(mcp: &Rc<Mcp>, call: &Call, doc: &Bytes, message: &Messa
         return Err(Rejection::Draining);
     }
     let params = message.params.as_ref();
-    let asked = params.and_then(|p| p.protocol_version).and_then(|v| json::string(doc, v));
-    let asked = asked.ok_or_else(|| Rejection::ParamsInvalid("params.protocolVersion must be a string".into()))?;
+    let asked = params
+        .and_then(|p| p.protocol_version)
+        .and_then(|v| json::string(doc, v));
+    let asked =
+        asked.ok_or_else(|| Rejection::ParamsInvalid("params.protocolVersion must be a string".into()))?;
     // An unknown revision is answered with the newest of this era (2025-11-25, "Version Negotiation").
     let known = Revision::parse(asked.as_bytes()).filter(|r| r.era() == Era::Legacy);
     let revision = known.unwrap_or(Revision::NEWEST_LEGACY);
     let object = |span: Option<json::Span>| {
-        span.filter(|s| json::kind(doc, *s) == Some(json::Kind::Object)).map(|s| doc.slice(s.range()))
+        span.filter(|s| json::kind(doc, *s) == Some(json::Kind::Object))
+            .map(|s| doc.slice(s.range()))
     };
     let capabilities = object(params.and_then(|p| p.capabilities));
     let info = object(params.and_then(|p| p.client_info));
@@ -66,7 +75,8 @@ pub async fn initialize(mcp: &Rc<Mcp>, call: &Call, doc: &Bytes, message: &Messa
     call.record.session(revision);
     let answer = match transparent(call) {
         Some(server) => {
-            let (leg, answer) = transparent_leg(mcp, call, server, revision, known.is_some(), doc, message).await?;
+            let (leg, answer) =
+                transparent_leg(mcp, call, server, revision, known.is_some(), doc, message).await?;
             token.revision = leg.revision;
             set_leg(&mut token, &call.view, server, &leg);
             answer
@@ -79,7 +89,10 @@ pub async fn initialize(mcp: &Rc<Mcp>, call: &Call, doc: &Bytes, message: &Messa
         }
     };
     let session = token.seal(&mcp.shared.sealer, &mut sealed::entropy)?;
-    Ok(Reply::Opened { message: answer, session: session.into() })
+    Ok(Reply::Opened {
+        message: answer,
+        session: session.into(),
+    })
 }
 
 fn set_leg(token: &mut SessionToken, view: &View, server: ServerIndex, leg: &Leg) {
@@ -107,7 +120,10 @@ async fn transparent_leg(
         Some(span) if !revision_known => {
             let mut splice = json::Splice::new(doc);
             splice.replace(span, translate::quoted(revision.as_str()));
-            splice.finish().map(Bytes::from).map_err(|_| Rejection::Internal)?
+            splice
+                .finish()
+                .map(Bytes::from)
+                .map_err(|_| Rejection::Internal)?
         }
         _ => doc.clone(),
     };
@@ -118,20 +134,33 @@ async fn transparent_leg(
 async fn open_legs(mcp: &Rc<Mcp>, call: &Call, token: &SessionToken) -> Vec<(ServerIndex, Leg)> {
     let snapshot = &call.view.live.snapshot;
     let permits = snapshot.permits(&call.principal);
-    let wanted = (0..snapshot.servers.len()).filter_map(|at| u16::try_from(at).ok()).map(ServerIndex).filter(|server| {
-        let at = &snapshot.servers[server.at()];
-        let in_scope = matches!(call.scope, Scope::Merged) || call.scope == Scope::Server(*server);
-        in_scope && permits.server(*server) && at.ready && at.revision_legacy.is_some()
-    });
+    let wanted = (0..snapshot.servers.len())
+        .filter_map(|at| u16::try_from(at).ok())
+        .map(ServerIndex)
+        .filter(|server| {
+            let at = &snapshot.servers[server.at()];
+            let in_scope = matches!(call.scope, Scope::Merged) || call.scope == Scope::Server(*server);
+            in_scope && permits.server(*server) && at.ready && at.revision_legacy.is_some()
+        });
     let init = Party::init_params(token.revision, &token.capabilities, token.client_info.as_deref());
     let (id, revision) = (token.id, token.revision);
     let opening = wanted.map(|server| {
         let name = call.view.server(server).name.to_string();
-        let patience = if mcp.slow.is_slow(&name) { Duration::ZERO } else { LEGS_DEADLINE };
+        let patience = if mcp.slow.is_slow(&name) {
+            Duration::ZERO
+        } else {
+            LEGS_DEADLINE
+        };
         let (mcp, view, init) = (mcp.clone(), call.view.clone(), init.clone());
         // A task of its own: a leg that comes too late for the token is noted and serves the first call.
         let opened = io::spawn(async move {
-            let party = Party { id, held: false, revision, init, sealed: Vec::new() };
+            let party = Party {
+                id,
+                held: false,
+                revision,
+                init,
+                sealed: Vec::new(),
+            };
             party.leg(&mcp, &view, server).await.map(|leg| (server, leg))
         });
         async move { (name, patience, io::timeout(patience, opened).await.ok().flatten()) }
@@ -144,7 +173,11 @@ async fn open_legs(mcp: &Rc<Mcp>, call: &Call, token: &SessionToken) -> Vec<(Ser
                 legs.push(leg);
             }
             Some(Err(rejection)) => {
-                tracing::warn!(server, reason = rejection.reason(), "a session begins without one of its legs");
+                tracing::warn!(
+                    server,
+                    reason = rejection.reason(),
+                    "a session begins without one of its legs"
+                );
             }
             None => {
                 tracing::info!(server, "a session begins before one of its legs is open");

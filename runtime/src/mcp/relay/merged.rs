@@ -58,10 +58,19 @@ pub async fn run(mut stream: LegStream, request: Option<Bytes>, frames: mpsc::Se
 }
 
 impl LegStream {
-    fn frame(&self, doc: Bytes, id: Option<Bytes>, request: Option<&Bytes>) -> Result<Option<Frame>, Rejection> {
+    fn frame(
+        &self,
+        doc: Bytes,
+        id: Option<Bytes>,
+        request: Option<&Bytes>,
+    ) -> Result<Option<Frame>, Rejection> {
         let id = id.map(|id| event_id(&self.server, &id));
         if doc.is_empty() {
-            return Ok(id.map(|id| Frame { id: Some(id), data: doc, last: false }));
+            return Ok(id.map(|id| Frame {
+                id: Some(id),
+                data: doc,
+                last: false,
+            }));
         }
         let protocol = || Rejection::UpstreamProtocol(self.server.clone());
         let message = rpc::scan(&doc).map_err(|_| protocol())?;
@@ -70,7 +79,9 @@ impl LegStream {
             Shape::Notification if is_list_changed(&doc, &message) => return Ok(None),
             Shape::Notification => (doc, false),
             Shape::Result | Shape::Error => {
-                let own = message.id.is_none_or(|id| Some(id.of(&doc)) == request.map(|r| r.as_ref()));
+                let own = message
+                    .id
+                    .is_none_or(|id| Some(id.of(&doc)) == request.map(|r| r.as_ref()));
                 if request.is_some() && !own {
                     return Ok(None);
                 }
@@ -83,7 +94,9 @@ impl LegStream {
     /// A server's request with an id that leads its answer back to this leg, and says who asks: the client sees
     /// one gateway, the person should see which server wants something.
     fn addressed(&self, doc: &Bytes, message: &Message) -> Result<Bytes, Rejection> {
-        let Some(id) = message.id else { return Err(Rejection::Internal) };
+        let Some(id) = message.id else {
+            return Err(Rejection::Internal);
+        };
         let sealed = sealed::server_request_id(&self.mcp, self.session, &self.server, &self.leg, id.of(doc))?;
         let mut splice = json::Splice::new(doc);
         splice.replace(id, sealed);

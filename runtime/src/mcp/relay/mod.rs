@@ -54,12 +54,16 @@ impl Outgoing {
 
 /// The raw id of a request, or `null`.
 pub fn id_of(doc: &Bytes, message: &Message) -> Bytes {
-    message.id.map_or(Bytes::from_static(b"null"), |id| doc.slice(id.range()))
+    message
+        .id
+        .map_or(Bytes::from_static(b"null"), |id| doc.slice(id.range()))
 }
 
 /// A refusal's body, when it is a JSON-RPC error: better than anything we could say in its place.
 pub fn error_inside(answer: &Answer) -> Option<(u16, Bytes, Message)> {
-    let Answer::Refused { status, body, .. } = answer else { return None };
+    let Answer::Refused { status, body, .. } = answer else {
+        return None;
+    };
     let message = rpc::scan(body).ok().filter(|m| m.shape() == Shape::Error)?;
     Some((*status, body.clone(), message))
 }

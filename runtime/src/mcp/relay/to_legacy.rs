@@ -78,11 +78,23 @@ pub async fn run(
 ) {
     let Ok(message) = out.message() else { return };
     let id = id_of(&out.doc, &message);
-    let method = message.method.map(|m| out.doc.slice(m.range())).unwrap_or_default();
+    let method = message
+        .method
+        .map(|m| out.doc.slice(m.range()))
+        .unwrap_or_default();
     // Unique in the session: sessions are held per worker, and a worker never repeats a number.
     let upstream_id = Bytes::from(registration.call.to_string());
     let note = out.mcp.notes.of(&party.id, party.held);
-    let mut call = Call { out, party, caller, registration, upstream_id, id, method, frames };
+    let mut call = Call {
+        out,
+        party,
+        caller,
+        registration,
+        upstream_id,
+        id,
+        method,
+        frames,
+    };
     let last = match call.answer(&message).await {
         Ok(End::Last(doc)) => Some(Frame::last(doc)),
         Ok(End::CallerGone) => None,
@@ -98,7 +110,10 @@ pub async fn run(
 impl Call {
     async fn answer(&mut self, message: &Message) -> Result<End, Rejection> {
         self.ask_for_logs().await?;
-        let token = message.meta().and_then(|m| m.progress_token).map(|_| self.token());
+        let token = message
+            .meta()
+            .and_then(|m| m.progress_token)
+            .map(|_| self.token());
         let body = translate::request::to_legacy(&self.out.doc, message, &self.upstream_id, token.as_deref())
             .map_err(|_| Rejection::Internal)?;
         let (mcp, view, server) = (&self.out.mcp, &self.out.view, self.out.server);
@@ -173,7 +188,10 @@ impl Call {
                     let id = message.id.map(|id| id.of(&incoming.doc));
                     // Somebody else's answer on our stream would be a grave fault of the server's: never relayed.
                     if id.is_some_and(|id| id != self.upstream_id) {
-                        tracing::warn!(server = self.out.server_name(), "an answer to another request was dropped");
+                        tracing::warn!(
+                            server = self.out.server_name(),
+                            "an answer to another request was dropped"
+                        );
                         continue;
                     }
                     return self.last(&incoming.doc, &message);
@@ -184,7 +202,8 @@ impl Call {
 
     fn last(&self, doc: &[u8], message: &Message) -> Result<End, Rejection> {
         let doc = translate::result::to_modern(doc, message, &self.method, &self.id);
-        doc.map(|doc| End::Last(doc.into())).map_err(|_| Rejection::Internal)
+        doc.map(|doc| End::Last(doc.into()))
+            .map_err(|_| Rejection::Internal)
     }
 
     /// Passes on the notifications that belong to this request; all others belong on a listen stream.
@@ -192,11 +211,17 @@ impl Call {
         let doc = &incoming.doc;
         let doc = match message.method(doc) {
             Some("notifications/progress") => {
-                let token = message.params.as_ref().and_then(|p| p.progress_token).map(|t| t.of(doc));
+                let token = message
+                    .params
+                    .as_ref()
+                    .and_then(|p| p.progress_token)
+                    .map(|t| t.of(doc));
                 let (Some(own), true) = (&self.caller.progress_token, token == Some(&self.token())) else {
                     return Ok(());
                 };
-                notification::with_progress_token(doc, message, own).map_err(|_| Rejection::Internal)?.into()
+                notification::with_progress_token(doc, message, own)
+                    .map_err(|_| Rejection::Internal)?
+                    .into()
             }
             Some("notifications/message") => {
                 if !notification::is_wanted(doc, message, self.caller.log_level.as_deref()) {
@@ -216,17 +241,25 @@ impl Call {
         let method = message.method(doc)?;
         match method {
             "ping" => {
-                self.answer_server(leg, translate::result::render(&id, b"{}")).await;
+                self.answer_server(leg, translate::result::render(&id, b"{}"))
+                    .await;
                 None
             }
             "elicitation/create" | "sampling/createMessage" | "roots/list" => {
                 let params = message.params.as_ref().map(|p| p.span.of(doc).to_vec());
-                let request = InputRequest { key: String::new(), method: method.to_owned(), params };
+                let request = InputRequest {
+                    key: String::new(),
+                    method: method.to_owned(),
+                    params,
+                };
                 Some(Asked { id, request })
             }
             _ => {
                 let era = ringway_proto::revision::Era::Legacy;
-                let rejection = Rejection::MethodUnknown { era, method: method.to_owned() };
+                let rejection = Rejection::MethodUnknown {
+                    era,
+                    method: method.to_owned(),
+                };
                 self.answer_server(leg, rejection.render(Some(&id))).await;
                 None
             }
@@ -246,7 +279,12 @@ impl Call {
         let end = Instant::now() + lifetime;
         loop {
             match io::timeout_at(end, self.registration.words.recv()).await {
-                Ok(Some(Word::Resume { responses, id, progress_token, frames })) => {
+                Ok(Some(Word::Resume {
+                    responses,
+                    id,
+                    progress_token,
+                    frames,
+                })) => {
                     (self.id, self.frames, self.caller.progress_token) = (id, frames, progress_token);
                     return Ok(self.hand_over(asked, &responses, leg).await);
                 }
@@ -266,7 +304,8 @@ impl Call {
         for question in asked {
             match json::member(responses, root, &question.request.key) {
                 Some(result) => {
-                    self.answer_server(leg, translate::result::render(&question.id, result.of(responses))).await;
+                    self.answer_server(leg, translate::result::render(&question.id, result.of(responses)))
+                        .await;
                 }
                 None => open.push(question),
             }
@@ -279,18 +318,35 @@ impl Call {
         let sent = outbound::post(mcp, view, server, Wire::Legacy(leg), doc.into(), false).await;
         match sent {
             Ok(Answer::Refused { status, .. }) => {
-                tracing::warn!(server = self.out.server_name(), status, "a server refused an answer it had asked for");
+                tracing::warn!(
+                    server = self.out.server_name(),
+                    status,
+                    "a server refused an answer it had asked for"
+                );
             }
             Err(rejection) => {
-                tracing::warn!(server = self.out.server_name(), reason = rejection.reason(), "an answer was not delivered");
+                tracing::warn!(
+                    server = self.out.server_name(),
+                    reason = rejection.reason(),
+                    "an answer was not delivered"
+                );
             }
             Ok(_) => {}
         }
     }
 
     async fn cancel(&self, leg: &Leg) {
-        let params = [br#"{"requestId":"#.as_slice(), &self.upstream_id, br#","reason":"the caller is gone"}"#].concat();
-        self.answer_server(leg, notification::render("notifications/cancelled", Some(&params))).await;
+        let params = [
+            br#"{"requestId":"#.as_slice(),
+            &self.upstream_id,
+            br#","reason":"the caller is gone"}"#,
+        ]
+        .concat();
+        self.answer_server(
+            leg,
+            notification::render("notifications/cancelled", Some(&params)),
+        )
+        .await;
     }
 
     /// A legacy server logs at its own level until told otherwise; the caller's level is applied here, so the
@@ -301,7 +357,11 @@ impl Call {
             return Ok(());
         }
         let leg = self.party.leg(mcp, view, server).await?;
-        let mark = leg.session.as_ref().map(|s| String::from_utf8_lossy(s).into_owned()).unwrap_or_default();
+        let mark = leg
+            .session
+            .as_ref()
+            .map(|s| String::from_utf8_lossy(s).into_owned())
+            .unwrap_or_default();
         let note = mcp.notes.of(&self.party.id, self.party.held);
         if note.log_level.borrow().as_ref() == Some(&mark) {
             return Ok(());

@@ -83,13 +83,17 @@ async fn rounds(
         };
         match end {
             RoundEnd::Last(frame) => return Ok(Some(frame)),
-            RoundEnd::Asked(requests, state) => match ask(out, call, frames, client.session, requests).await? {
+            RoundEnd::Asked(requests, state) => match ask(out, call, frames, client.session, requests).await?
+            {
                 Some(responses) => input = Some((responses, state)),
                 None => return Ok(None),
             },
         }
     }
-    tracing::warn!(server = out.server_name(), "a server asked for input more than {ROUNDS_MAX} times in one call");
+    tracing::warn!(
+        server = out.server_name(),
+        "a server asked for input more than {ROUNDS_MAX} times in one call"
+    );
     Err(Rejection::UpstreamProtocol(out.server_name().to_owned()))
 }
 
@@ -118,7 +122,10 @@ async fn one_round(
     input: Option<&(Vec<u8>, Option<Vec<u8>>)>,
 ) -> Result<RoundEnd, Rejection> {
     let message = out.message()?;
-    let method = message.method.map(|m| out.doc.slice(m.range())).unwrap_or_default();
+    let method = message
+        .method
+        .map(|m| out.doc.slice(m.range()))
+        .unwrap_or_default();
     // A retry is a new request and needs an id of its own.
     let fresh = (round > 0).then(|| format!("\"ringway-round-{round}\"").into_bytes());
     let facts = ClientFacts {
@@ -130,7 +137,11 @@ async fn one_round(
     let body = translate::request::to_modern(&out.doc, &message, fresh.as_deref(), facts, input)
         .map_err(|_| Rejection::Internal)?;
     let params = out.view.header_params(out.tool, &out.doc, &message);
-    let wire = Wire::Modern { method: &method, name: out.name.as_deref(), params: &params };
+    let wire = Wire::Modern {
+        method: &method,
+        name: out.name.as_deref(),
+        params: &params,
+    };
     let server = out.server_name();
     let answer = outbound::post(&out.mcp, &out.view, out.server, wire, body.into(), false).await?;
     if let Some((_, doc, message)) = error_inside(&answer) {
@@ -177,7 +188,9 @@ async fn ask(
     let mut open: HashMap<String, String> = HashMap::new();
     for request in requests {
         let id = sealed::question_id(&out.mcp, session, call.call, &request.key)?;
-        let params = request.params.map(|params| with_elicitation_id(&request.method, params, call.call));
+        let params = request
+            .params
+            .map(|params| with_elicitation_id(&request.method, params, call.call));
         let doc = translate::result::render_request(&id, &request.method, params.as_deref());
         // Without a reader the answer cannot come; the deadline below ends the wait.
         _ = frames.send(Frame::note(doc)).await;
@@ -217,7 +230,10 @@ fn with_elicitation_id(method: &str, params: Vec<u8>, call: u64) -> Vec<u8> {
         return params;
     }
     let root = json::root(&params);
-    let is_url = json::member(&params, root, "mode").and_then(|m| json::string(&params, m)).as_deref() == Some("url");
+    let is_url = json::member(&params, root, "mode")
+        .and_then(|m| json::string(&params, m))
+        .as_deref()
+        == Some("url");
     if !is_url || json::member(&params, root, "elicitationId").is_some() {
         return params;
     }

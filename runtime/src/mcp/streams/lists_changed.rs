@@ -17,7 +17,9 @@ const COALESCE: Duration = Duration::from_millis(100);
 /// Tells of changes until the owner's credential is gone.
 pub async fn run(mcp: &Rc<Mcp>, owner: &Owner, wants: Wants, form: &Form, frames: &mpsc::Sender<Frame>) {
     let mut published = mcp.published.subscribe();
-    let Some(mut last) = digests(mcp, owner) else { return };
+    let Some(mut last) = digests(mcp, owner) else {
+        return;
+    };
     loop {
         if published.changed().await.is_err() {
             return;
@@ -28,8 +30,16 @@ pub async fn run(mcp: &Rc<Mcp>, owner: &Owner, wants: Wants, form: &Form, frames
         let changes = last.changes(&now);
         for (changed, wanted, method) in [
             (changes.tools, wants.tools, "notifications/tools/list_changed"),
-            (changes.prompts, wants.prompts, "notifications/prompts/list_changed"),
-            (changes.resources, wants.resources, "notifications/resources/list_changed"),
+            (
+                changes.prompts,
+                wants.prompts,
+                "notifications/prompts/list_changed",
+            ),
+            (
+                changes.resources,
+                wants.resources,
+                "notifications/resources/list_changed",
+            ),
         ] {
             if changed && wanted {
                 tell(form, frames, method).await;
@@ -43,7 +53,9 @@ async fn tell(form: &Form, frames: &mpsc::Sender<Frame>, method: &str) {
     let doc = Bytes::from(notification::render(method, None));
     let told = match form {
         Form::Plain => Some(doc),
-        Form::Tagged(_) => rpc::scan(&doc).ok().and_then(|message| form.apply(&doc, &message)),
+        Form::Tagged(_) => rpc::scan(&doc)
+            .ok()
+            .and_then(|message| form.apply(&doc, &message)),
     };
     if let Some(told) = told {
         // The stream's task ends by itself when the client is gone.
@@ -56,5 +68,10 @@ fn digests(mcp: &Rc<Mcp>, owner: &Owner) -> Option<catalogue::Digests> {
     let snapshot = &view.live.snapshot;
     let (principal, scope) = owner.in_snapshot(snapshot)?;
     // Of the two eras' lists one is enough: they differ in members, not in when they change.
-    Some(catalogue::Digests::of(catalogue::View { snapshot, principal, scope, era: Era::Modern }))
+    Some(catalogue::Digests::of(catalogue::View {
+        snapshot,
+        principal,
+        scope,
+        era: Era::Modern,
+    }))
 }

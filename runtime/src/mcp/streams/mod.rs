@@ -59,8 +59,12 @@ impl Form {
     /// The orderly end: a listen is a request and gets its result (2026-07-28 "Subscriptions").
     fn end(&self) -> Option<Frame> {
         let Self::Tagged(id) = self else { return None };
-        let meta = br#"{"resultType":"complete","_meta":{"io.modelcontextprotocol/subscriptionId":"#.as_slice();
-        Some(Frame::last(translate::result::render(id, &[meta, id, b"}}"].concat())))
+        let meta =
+            br#"{"resultType":"complete","_meta":{"io.modelcontextprotocol/subscriptionId":"#.as_slice();
+        Some(Frame::last(translate::result::render(
+            id,
+            &[meta, id, b"}}"].concat(),
+        )))
     }
 
     fn apply(&self, doc: &Bytes, message: &Message) -> Option<Bytes> {
@@ -78,7 +82,10 @@ type Part = LocalBoxFuture<'static, ()>;
 fn start(mcp: &Rc<Mcp>, owner: Owner, wants: Wants, form: Form, tx: mpsc::Sender<Frame>, parts: Vec<Part>) {
     let mcp = mcp.clone();
     io::spawn(async move {
-        let (changes, lost) = (lists_changed::run(&mcp, &owner, wants, &form, &tx), owner.clone().lost(mcp.clone()));
+        let (changes, lost) = (
+            lists_changed::run(&mcp, &owner, wants, &form, &tx),
+            owner.clone().lost(mcp.clone()),
+        );
         tokio::select! {
             () = tx.closed() => {}
             () = lost => if let Some(last) = form.end() {
@@ -121,22 +128,49 @@ pub fn session(
         let at = call.view.server(server);
         let name = at.name.to_string();
         if at.revision_legacy.is_some() {
-            let after = resume.as_ref().filter(|(of, _)| *of == name).map(|(_, id)| id.clone());
-            push(&at.name, Box::pin(upstream::leg(mcp.clone(), session.clone(), name, after, tx.clone())));
+            let after = resume
+                .as_ref()
+                .filter(|(of, _)| *of == name)
+                .map(|(_, id)| id.clone());
+            push(
+                &at.name,
+                Box::pin(upstream::leg(
+                    mcp.clone(),
+                    session.clone(),
+                    name,
+                    after,
+                    tx.clone(),
+                )),
+            );
         } else if at.modern {
             // On its own endpoint a server's lists are its own; on `/mcp` they are the catalogue's.
             let lists = matches!(call.scope, Scope::Server(_));
-            push(&at.name, Box::pin(upstream::watched(mcp.clone(), session.clone(), name, lists, tx.clone())));
+            push(
+                &at.name,
+                Box::pin(upstream::watched(
+                    mcp.clone(),
+                    session.clone(),
+                    name,
+                    lists,
+                    tx.clone(),
+                )),
+            );
         }
     }
     let merged = call.scope == Scope::Merged;
-    let wants = Wants { tools: merged, prompts: merged, resources: merged };
+    let wants = Wants {
+        tools: merged,
+        prompts: merged,
+        resources: merged,
+    };
     start(mcp, owner, wants, Form::Plain, tx, parts);
     Ok(Reply::Events(Frames::new(rx)))
 }
 
 fn servers(call: &Call) -> impl Iterator<Item = ServerIndex> {
-    (0..call.view.live.snapshot.servers.len()).filter_map(|at| u16::try_from(at).ok()).map(ServerIndex)
+    (0..call.view.live.snapshot.servers.len())
+        .filter_map(|at| u16::try_from(at).ok())
+        .map(ServerIndex)
 }
 
 /// `subscriptions/listen` on `/mcp`, or on the endpoint of a server that speaks the legacy era only.
@@ -176,15 +210,23 @@ pub fn listen(mcp: &Rc<Mcp>, call: &Call, doc: &Bytes, message: &Message) -> Res
     let owner = Owner::of(call);
     let mut parts: Vec<Part> = Vec::new();
     for (server, watched) in by_server {
-        let seen = owner.about(&call.view.server(ServerIndex(server)).name).lost(mcp.clone());
+        let seen = owner
+            .about(&call.view.server(ServerIndex(server)).name)
+            .lost(mcp.clone());
         let listener = upstream::Listener {
             mcp: mcp.clone(),
             server: call.view.server(ServerIndex(server)).name.to_string(),
             wants: own_lists.clone(),
             watched: watched.into_iter().map(|w| (w.original, w.asked)).collect(),
             form: form.clone(),
-            capabilities: message.meta().and_then(|m| m.client_capabilities).map(|c| doc.slice(c.range())),
-            info: message.meta().and_then(|m| m.client_info).map(|i| doc.slice(i.range())),
+            capabilities: message
+                .meta()
+                .and_then(|m| m.client_capabilities)
+                .map(|c| doc.slice(c.range())),
+            info: message
+                .meta()
+                .and_then(|m| m.client_info)
+                .map(|i| doc.slice(i.range())),
             frames: tx.clone(),
         };
         parts.push(Box::pin(async move {
@@ -194,7 +236,11 @@ pub fn listen(mcp: &Rc<Mcp>, call: &Call, doc: &Bytes, message: &Message) -> Res
             }
         }));
     }
-    let from_catalogue = if call.scope == Scope::Merged { wants } else { Wants::default() };
+    let from_catalogue = if call.scope == Scope::Merged {
+        wants
+    } else {
+        Wants::default()
+    };
     start(mcp, owner, from_catalogue, form, tx, parts);
     Ok(Reply::Events(Frames::new(rx)))
 }
@@ -209,13 +255,16 @@ struct Watched {
 /// The watched resources that exist for this caller at a server that can tell of changes; others are left out of
 /// the acknowledgement, as the specification wants it.
 fn watched_uris(call: &Call, doc: &Bytes, filter: json::Span) -> Result<Vec<Watched>, Rejection> {
-    let Some(list) = json::member(doc, filter, "resourceSubscriptions") else { return Ok(Vec::new()) };
+    let Some(list) = json::member(doc, filter, "resourceSubscriptions") else {
+        return Ok(Vec::new());
+    };
     let snapshot = &call.view.live.snapshot;
     let permits = snapshot.permits(&call.principal);
     let mut watched = Vec::new();
     for uri in json::elements(doc, list) {
-        let uri = json::string(doc, uri)
-            .ok_or_else(|| Rejection::ParamsInvalid("params.notifications.resourceSubscriptions holds strings".into()))?;
+        let uri = json::string(doc, uri).ok_or_else(|| {
+            Rejection::ParamsInvalid("params.notifications.resourceSubscriptions holds strings".into())
+        })?;
         let found = match call.scope {
             Scope::Merged => resolve::resource(snapshot, permits, &uri),
             Scope::Server(own) => permits.resources(own).then_some((own, &*uri)),
@@ -223,10 +272,16 @@ fn watched_uris(call: &Call, doc: &Bytes, filter: json::Span) -> Result<Vec<Watc
         if let Some((server, original)) = found
             && call.view.server(server).features.resources_subscribe
         {
-            watched.push(Watched { server, asked: uri.to_string(), original: original.to_owned() });
+            watched.push(Watched {
+                server,
+                asked: uri.to_string(),
+                original: original.to_owned(),
+            });
         }
         if watched.len() > WATCHED_MAX {
-            return Err(Rejection::ParamsInvalid(format!("at most {WATCHED_MAX} resources can be watched at once")));
+            return Err(Rejection::ParamsInvalid(format!(
+                "at most {WATCHED_MAX} resources can be watched at once"
+            )));
         }
     }
     Ok(watched)

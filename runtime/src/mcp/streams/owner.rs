@@ -41,17 +41,28 @@ impl Owner {
             Scope::Merged => None,
             Scope::Server(server) => Some(call.view.server(server).name.to_string()),
         };
-        Self { credential: call.principal.credential.to_string(), endpoint, whole: false, about: None }
+        Self {
+            credential: call.principal.credential.to_string(),
+            endpoint,
+            whole: false,
+            about: None,
+        }
     }
 
     /// The owner of a server's own stream.
     pub fn of_whole(call: &Call) -> Self {
-        Self { whole: true, ..Self::of(call) }
+        Self {
+            whole: true,
+            ..Self::of(call)
+        }
     }
 
     /// The same for what one server contributes to the stream.
     pub fn about(&self, server: &str) -> Self {
-        Self { about: Some(server.to_owned()), ..self.clone() }
+        Self {
+            about: Some(server.to_owned()),
+            ..self.clone()
+        }
     }
 
     /// What the owner is in a snapshot, if the stream may still be.
@@ -67,18 +78,28 @@ impl Owner {
     fn may_stay(&self, mcp: &Mcp) -> bool {
         let view = mcp.view();
         let snapshot = &view.live.snapshot;
-        let Some((principal, scope)) = self.in_snapshot(snapshot) else { return false };
+        let Some((principal, scope)) = self.in_snapshot(snapshot) else {
+            return false;
+        };
         let sees = |server| snapshot.permits(principal).server(server);
         let headers = &Headers::default();
         let own = match scope {
             Scope::Merged => true,
             // The right to all of a server is the same in both eras.
-            Scope::Server(_) if self.whole => {
-                pipeline::whole_server(Caller { snapshot, principal, scope, era: Era::Modern, headers }).is_some()
-            }
+            Scope::Server(_) if self.whole => pipeline::whole_server(Caller {
+                snapshot,
+                principal,
+                scope,
+                era: Era::Modern,
+                headers,
+            })
+            .is_some(),
             Scope::Server(server) => sees(server),
         };
-        own && self.about.as_ref().is_none_or(|name| snapshot.server(name).is_some_and(sees))
+        own && self
+            .about
+            .as_ref()
+            .is_none_or(|name| snapshot.server(name).is_some_and(sees))
     }
 
     /// Waits until the stream must end.

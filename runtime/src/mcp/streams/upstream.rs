@@ -74,10 +74,18 @@ pub async fn leg(
                 Ok(Answer::Events { body, .. }) => {
                     pause.reset();
                     let messages = Messages::events(&name, body, mcp.shared.limits.reply_bytes_max);
-                    let stream = LegStream { mcp: mcp.clone(), session: session.party.id, server: name.clone(), leg, messages };
+                    let stream = LegStream {
+                        mcp: mcp.clone(),
+                        session: session.party.id,
+                        server: name.clone(),
+                        leg,
+                        messages,
+                    };
                     merged::run(stream, None, frames.clone()).await;
                 }
-                Ok(Answer::Refused { status: 405 | 501, .. }) => return,
+                Ok(Answer::Refused {
+                    status: 405 | 501, ..
+                }) => return,
                 Ok(answer) if answer.is_session_lost() => {
                     _ = session.party.replace_leg(&mcp, &view, server, Some(&leg)).await;
                 }
@@ -90,13 +98,23 @@ pub async fn leg(
 
 /// What a legacy session wants of a modern server: the resources it subscribed to, and the server's lists when
 /// `lists`. Opened anew when the subscriptions change.
-pub async fn watched(mcp: Rc<Mcp>, session: Rc<Session>, name: String, lists: bool, frames: mpsc::Sender<Frame>) {
+pub async fn watched(
+    mcp: Rc<Mcp>,
+    session: Rc<Session>,
+    name: String,
+    lists: bool,
+    frames: mpsc::Sender<Frame>,
+) {
     let note = mcp.notes.of(&session.party.id, false);
     loop {
         let changed = note.watches_changed.notified();
         let uris: Vec<(String, String)> = {
             let watches = note.watches.borrow();
-            watches.iter().filter(|(server, _)| *server == name).map(|(_, u)| (u.clone(), u.clone())).collect()
+            watches
+                .iter()
+                .filter(|(server, _)| *server == name)
+                .map(|(_, u)| (u.clone(), u.clone()))
+                .collect()
         };
         if uris.is_empty() && !lists {
             changed.await;
@@ -105,7 +123,11 @@ pub async fn watched(mcp: Rc<Mcp>, session: Rc<Session>, name: String, lists: bo
         let listener = Listener {
             mcp: mcp.clone(),
             server: name.clone(),
-            wants: Wants { tools: lists, prompts: lists, resources: lists },
+            wants: Wants {
+                tools: lists,
+                prompts: lists,
+                resources: lists,
+            },
             watched: uris.into_iter().collect(),
             form: Form::Plain,
             capabilities: Some(session.capabilities.clone()),
@@ -164,12 +186,23 @@ impl Listener {
 
     /// One `subscriptions/listen` at a modern server; false when it has no such method.
     async fn modern(&self, view: &Rc<View>, server: ServerIndex, pause: &Pause) -> bool {
-        let Some(body) = self.listen_request() else { return false };
-        let wire = Wire::Modern { method: b"subscriptions/listen", name: None, params: &[] };
+        let Some(body) = self.listen_request() else {
+            return false;
+        };
+        let wire = Wire::Modern {
+            method: b"subscriptions/listen",
+            name: None,
+            params: &[],
+        };
         match outbound::post(&self.mcp, view, server, wire, body, true).await {
             Ok(Answer::Events { body, .. }) => {
                 pause.reset();
-                self.pass_on(Messages::events(&self.server, body, self.mcp.shared.limits.reply_bytes_max)).await;
+                self.pass_on(Messages::events(
+                    &self.server,
+                    body,
+                    self.mcp.shared.limits.reply_bytes_max,
+                ))
+                .await;
                 true
             }
             Ok(Answer::Refused { status: 404, .. }) => false,
@@ -192,40 +225,63 @@ impl Listener {
         params.extend_from_slice(br#""resourceSubscriptions":["#);
         params.extend_from_slice(&uris.join(&b','));
         params.extend_from_slice(b"]}}");
-        let doc = translate::result::render_request(br#""ringway-listen""#, "subscriptions/listen", Some(&params));
+        let doc =
+            translate::result::render_request(br#""ringway-listen""#, "subscriptions/listen", Some(&params));
         let message = rpc::scan(&doc).ok()?;
         let facts = ClientFacts {
             capabilities: self.capabilities.as_deref().unwrap_or(b"{}"),
             info: self.info.as_deref(),
             log_level: None,
         };
-        translate::request::to_modern(&doc, &message, None, facts, None).ok().map(Bytes::from)
+        translate::request::to_modern(&doc, &message, None, facts, None)
+            .ok()
+            .map(Bytes::from)
     }
 
     /// A session of its own at a legacy server: subscriptions and the GET stream belong together there.
     async fn legacy(&self, view: &Rc<View>, server: ServerIndex, pause: &Pause) -> bool {
-        let revision = view.server(server).revision_legacy.unwrap_or(Revision::NEWEST_LEGACY);
+        let revision = view
+            .server(server)
+            .revision_legacy
+            .unwrap_or(Revision::NEWEST_LEGACY);
         let capabilities = self.capabilities.as_deref().unwrap_or(b"{}");
         let init = Party::init_params(revision, capabilities, self.info.as_deref());
-        let Ok((leg, _)) = party::open(&self.mcp, view, server, revision, &init).await else { return true };
-        let leg = OwnLeg { mcp: self.mcp.clone(), view: view.clone(), server, leg };
+        let Ok((leg, _)) = party::open(&self.mcp, view, server, revision, &init).await else {
+            return true;
+        };
+        let leg = OwnLeg {
+            mcp: self.mcp.clone(),
+            view: view.clone(),
+            server,
+            leg,
+        };
         // First the stream, then the subscriptions: an update in between must not be lost.
         let opened = outbound::get(&self.mcp, view, server, &leg.leg, None).await;
         let body = match opened {
             Ok(Answer::Events { body, .. }) => body,
-            Ok(Answer::Refused { status: 405 | 501, .. }) => return false,
+            Ok(Answer::Refused {
+                status: 405 | 501, ..
+            }) => return false,
             Ok(_) | Err(_) => return true,
         };
         for (n, uri) in self.watched.keys().enumerate() {
             let params = [br#"{"uri":"#.as_slice(), &translate::quoted(uri), b"}"].concat();
             let id = (n + 1).to_string();
             let doc = translate::result::render_request(id.as_bytes(), "resources/subscribe", Some(&params));
-            if outbound::post(&self.mcp, view, server, Wire::Legacy(&leg.leg), doc.into(), false).await.is_err() {
+            if outbound::post(&self.mcp, view, server, Wire::Legacy(&leg.leg), doc.into(), false)
+                .await
+                .is_err()
+            {
                 return true;
             }
         }
         pause.reset();
-        self.pass_on(Messages::events(&self.server, body, self.mcp.shared.limits.reply_bytes_max)).await;
+        self.pass_on(Messages::events(
+            &self.server,
+            body,
+            self.mcp.shared.limits.reply_bytes_max,
+        ))
+        .await;
         true
     }
 
@@ -235,14 +291,18 @@ impl Listener {
             if incoming.doc.is_empty() {
                 continue;
             }
-            let Ok(message) = rpc::scan(&incoming.doc) else { return };
+            let Ok(message) = rpc::scan(&incoming.doc) else {
+                return;
+            };
             if message.shape() != Shape::Notification {
                 if matches!(message.shape(), Shape::Result | Shape::Error) {
                     return;
                 }
                 continue;
             }
-            let Some(doc) = self.shown(&incoming.doc, &message) else { continue };
+            let Some(doc) = self.shown(&incoming.doc, &message) else {
+                continue;
+            };
             if self.frames.send(Frame::note(doc)).await.is_err() {
                 return;
             }
