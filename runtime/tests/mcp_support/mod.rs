@@ -196,14 +196,18 @@ impl Upstream {
 
     /// Waits until a request of this JSON-RPC method has arrived, and gives it.
     pub fn wait_for(&self, method: &str) -> Request {
+        self.wait_until(|request| request.rpc_method() == method)
+    }
+
+    /// Waits until such a request has arrived, and gives it.
+    pub fn wait_until(&self, wanted: impl Fn(&Request) -> bool) -> Request {
         loop {
-            if let Some(found) = self.seen().into_iter().find(|r| r.rpc_method() == method) {
+            if let Some(found) = self.seen().into_iter().find(&wanted) {
                 return found;
             }
             let arrivals = self.arrivals.lock().expect("sound");
-            arrivals
-                .recv_timeout(PATIENCE)
-                .unwrap_or_else(|_| panic!("no {method} came; seen: {:?}", self.seen()));
+            let arrived = arrivals.recv_timeout(PATIENCE);
+            arrived.unwrap_or_else(|_| panic!("it did not come; seen: {:?}", self.seen()));
         }
     }
 
