@@ -104,8 +104,8 @@ pub const SEARCH_BYTES_MAX: usize = 256 << 10;
 /// Bounds of one worker's connections with clients. How much of a body is read is the service's word.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DownstreamLimits {
-    /// Connections open on a worker: at about 3 KiB each while idle, and half of a usual descriptor limit of
-    /// 8,192 with one worker; deployments with more agents raise both.
+    /// Connections open on a worker: at about 6 KiB each while idle (as much again under TLS), and half of a usual
+    /// descriptor limit of 8,192 with one worker; deployments with more agents raise both.
     pub connections_per_worker_max: usize,
     /// Connections beyond the bound that are told so (503) at once on a worker; later ones are just closed.
     pub refusals_at_once_max: usize,
@@ -290,14 +290,10 @@ pub const CLIENT_ERROR_RESETS_MAX: usize = 256;
 pub const CLIENT_CANCELS_PER_SECOND_MAX: u32 = 100;
 /// Chunks of an answer that are ready together leave in one write up to this size.
 pub const ANSWER_GATHER_BYTES: usize = 16 << 10;
-/// One write of a large answer: more would only stand in the kernel's buffer.
-pub const ANSWER_WRITE_BYTES_MAX: usize = 256 << 10;
-/// One read of a request: most calls fit, head and body.
-pub const REQUEST_READ_BYTES: usize = 8 << 10;
-/// After this long without a request a connection gives its read buffer back and waits with a tiny one.
+/// The first read of a request: a usual call fits, head, token and body; thousands may be waiting with one.
+pub const REQUEST_READ_BYTES: usize = 4 << 10;
+/// After this long without a request a connection gives its read buffer back and only waits to be told of bytes.
 pub const IDLE_SHRINK_MS: u64 = 1_000;
-/// The tiny one: a read that wakes the connection up, its rest follows at once.
-pub const IDLE_READ_BYTES: usize = 64;
 /// How long a draining worker goes on emptying its accept queue: closing the listener resets what is left, and
 /// clients that come back at once would keep it from ever being empty.
 pub const DRAIN_ACCEPT_MS: u64 = 500;

@@ -98,8 +98,12 @@ impl<S: Service> Hall<S> {
         io::spawn(async move {
             let hall = &counted.hall;
             let end = hall.watch();
-            let conversation = converse(hall, stream, peer, tls);
-            if io::race(conversation, end.reached(Stage::Cut)).await.is_err() {
+            // Pinned in place: by value it would stand in this task twice.
+            let conversation = pin!(converse(hall, stream, peer, tls));
+            if io::first(conversation, pin!(end.reached(Stage::Cut)))
+                .await
+                .is_err()
+            {
                 hall.vitals.connections_cut.add_one();
             }
         });

@@ -272,6 +272,11 @@ impl Stream {
         (read.result, read.buf)
     }
 
+    /// Gives back what reading keeps for the next time; of use before a long wait.
+    pub fn release(&mut self) {
+        self.canceller = None;
+    }
+
     /// Waits until the socket has something to read (bytes, its end or an error). Costs a system call more than
     /// reading; of use to watch a stream without lending it a buffer. May be dropped.
     pub async fn readable(&self) -> io::Result<()> {

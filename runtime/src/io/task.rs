@@ -27,8 +27,10 @@ where
     F: Future + 'static,
     F::Output: 'static,
 {
-    Task(monoio::spawn(async move {
-        match AssertUnwindSafe(future).catch_unwind().await {
+    // Combinators and not an async block, here and below: a block keeps its argument beside what it makes of it,
+    // and a task would be twice the size of its future.
+    Task(monoio::spawn(AssertUnwindSafe(future).catch_unwind().map(
+        |done| match done {
             Ok(output) => Some(output),
             Err(panic) => {
                 let text = panic
@@ -39,8 +41,8 @@ where
                 tracing::error!("a task panicked and was ended: {text}");
                 None
             }
-        }
-    }))
+        },
+    )))
 }
 
 /// Lets every other ready task run, and completions be collected, before going on. Timers fire only when a
@@ -54,27 +56,25 @@ pub async fn yield_now() {
 pub struct Elapsed;
 
 /// Waits until `at`; the wheel's step is one millisecond and rounds up.
-pub async fn sleep_until(at: Instant) {
-    monoio::time::sleep_until(monoio::time::Instant::from_std(at)).await;
+pub fn sleep_until(at: Instant) -> impl Future<Output = ()> {
+    monoio::time::sleep_until(monoio::time::Instant::from_std(at))
 }
 
 /// Waits for `duration`.
-pub async fn sleep(duration: Duration) {
-    monoio::time::sleep(duration).await;
+pub fn sleep(duration: Duration) -> impl Future<Output = ()> {
+    monoio::time::sleep(duration)
 }
 
 /// `future` with an end. It is dropped when time is up, so a read in it must belong to a socket that is given up
 /// then; other reads use [`Stream::read_append_until`](super::Stream::read_append_until).
 pub fn timeout<F: Future>(duration: Duration, future: F) -> impl Future<Output = Result<F::Output, Elapsed>> {
-    // Not an `async fn`: that would hold `future` twice, at every level of nesting. The price: the timer is made
-    // here, so this must be called on a worker and not only awaited there.
     monoio::time::timeout(duration, future).map(|done| done.map_err(|_| Elapsed))
 }
 
 /// [`timeout`] with an absolute end.
 pub fn timeout_at<F: Future>(at: Instant, future: F) -> impl Future<Output = Result<F::Output, Elapsed>> {
-    let at = monoio::time::Instant::from_std(at);
-    monoio::time::timeout_at(at, future).map(|done| done.map_err(|_| Elapsed))
+    monoio::time::timeout_at(monoio::time::Instant::from_std(at), future)
+        .map(|done| done.map_err(|_| Elapsed))
 }
 
 /// Whichever of two pinned futures is done first; the first named wins a tie. Neither is dropped.
@@ -92,7 +92,7 @@ where
     .await
 }
 
-/// [`first`] for futures that may be dropped: `Ok` is the first's output, `Err` the second's.
+/// [`first`] for small futures that may be dropped: `Ok` is the first's output, `Err` the second's.
 pub async fn race<A: Future, B: Future>(a: A, b: B) -> Result<A::Output, B::Output> {
     first(pin!(a), pin!(b)).await
 }

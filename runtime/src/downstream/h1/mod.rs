@@ -20,7 +20,6 @@ use crate::{
 use bytes::BytesMut;
 use incoming::Unread;
 use outgoing::Shape;
-use ringway_core::limits::REQUEST_READ_BYTES;
 use ringway_proto::{
     http::Method,
     http1::{self, HeadError, HeadLimits, RequestHead},
@@ -33,7 +32,9 @@ use std::{
 };
 
 /// A read is not begun with less room than this: it would take many to fill a head.
-const READ_ROOM_MIN: usize = 1024;
+const READ_ROOM_MIN: usize = 512;
+/// Room for what did not fit the first read.
+const READ_MORE_BYTES: usize = 8 << 10;
 
 /// Serves a connection whose first bytes are in `buf` (none under TLS) to its end.
 pub(super) async fn serve<S: Service>(hall: &Rc<Hall<S>>, stream: Stream, buf: BytesMut, peer: Peer) {
@@ -48,22 +49,20 @@ pub(super) async fn serve<S: Service>(hall: &Rc<Hall<S>>, stream: Stream, buf: B
     };
     let within = millis(hall.limits.linger_timeout_ms);
     loop {
-        let after = match connection.next_head().await {
-            Next::End => return,
-            // Boxed: a call's states are large, and most connections have none under way.
-            Next::Head(head) => Box::pin(connection.exchange(head)).await,
-            Next::Fault(fault) => {
-                let response = hall.service.malformed(fault, peer);
-                Box::pin(connection.last_words(response)).await
-            }
-        };
-        match after {
+        // Boxed: the states of a call are large, and most connections have none under way.
+        match Box::pin(connection.turn()).await {
             After::Next => {}
+            After::Quiet => {
+                let end = Instant::now() + millis(hall.limits.idle_timeout_ms);
+                if !wait::long(&connection.stream, &connection.watch, end).await {
+                    return;
+                }
+            }
             After::Done => {
-                let _ = io::timeout(within, connection.stream.shutdown()).await;
+                let _ = Box::pin(io::timeout(within, connection.stream.shutdown())).await;
                 return;
             }
-            After::Linger => return linger(connection.stream, within).await,
+            After::Linger => return Box::pin(linger(connection.stream, within)).await,
             After::Cut => return,
         }
     }
@@ -84,6 +83,7 @@ struct Connection<'h, S> {
 enum Next {
     Head(RequestHead),
     Fault(HeadFault),
+    Quiet,
     End,
 }
 
@@ -91,6 +91,8 @@ enum Next {
 enum After {
     /// The next request.
     Next,
+    /// There is none for now.
+    Quiet,
     /// Closed in order: nothing more can come.
     Done,
     /// Closed by us while the client may still be sending.
@@ -100,7 +102,20 @@ enum After {
 }
 
 impl<S: Service> Connection<'_, S> {
-    /// Waits for a request and reads its head, within its time from the first byte.
+    /// One request, or none.
+    async fn turn(&mut self) -> After {
+        match self.next_head().await {
+            Next::Head(head) => self.exchange(head).await,
+            Next::Fault(fault) => {
+                let response = self.hall.service.malformed(fault, self.peer);
+                self.last_words(response).await
+            }
+            Next::Quiet => After::Quiet,
+            Next::End => After::Done,
+        }
+    }
+
+    /// Waits a moment for a request and reads its head, within its time from the first byte.
     async fn next_head(&mut self) -> Next {
         let limits = &self.hall.limits;
         let bounds = HeadLimits {
@@ -122,9 +137,14 @@ impl<S: Service> Connection<'_, S> {
             }
             if self.buf.is_empty() {
                 let (idle, grace) = (millis(limits.idle_timeout_ms), millis(limits.linger_timeout_ms));
-                match wait::next_bytes(&mut self.stream, &self.watch, idle, grace).await {
-                    Some(buf) => self.buf = buf,
-                    None => return Next::End,
+                let buf = std::mem::take(&mut self.buf);
+                match wait::soon(&mut self.stream, buf, &self.watch, idle, grace).await {
+                    wait::Soon::Bytes(buf) => self.buf = buf,
+                    wait::Soon::Quiet => {
+                        self.stream.release();
+                        return Next::Quiet;
+                    }
+                    wait::Soon::End => return Next::End,
                 }
                 deadline = None;
                 continue;
@@ -227,7 +247,8 @@ impl<S: Service> Connection<'_, S> {
     async fn read_by(&mut self, deadline: Instant) -> Read {
         let mut buf = std::mem::take(&mut self.buf);
         if buf.capacity() - buf.len() < READ_ROOM_MIN {
-            buf.reserve(REQUEST_READ_BYTES);
+            // A head or body that is more than usual: its reads grow with it.
+            buf.reserve(READ_MORE_BYTES.max(buf.len()));
         }
         match io::timeout_at(deadline, self.stream.read_append(buf)).await {
             Err(io::Elapsed) => Read::Late,
