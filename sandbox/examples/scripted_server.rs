@@ -9,6 +9,7 @@
 //! | `noise` | writes lines that are no messages before it reads anything |
 //! | `exit-at-start` | says why on stderr and ends with code 7 |
 //! | `fail-once FILE` | ends at start unless FILE exists, which it then makes |
+//! | `mute` | reads everything and never says a word |
 //! | `keep-on` | ignores the end of stdin and SIGTERM |
 //! | `sleeper HOW` | is not a server at all, but a process that such a server leaves behind |
 
@@ -88,6 +89,9 @@ impl Server {
 
     fn message(&mut self, message: Value) {
         self.seen.push(message.clone());
+        if self.has("mute") {
+            return;
+        }
         let (id, params) = (&message["id"], &message["params"]);
         let Some(method) = message["method"].as_str() else {
             if let Some(call) = self.asked.remove(&id.to_string()) {
@@ -134,6 +138,11 @@ impl Server {
             "exit" => std::process::exit(3),
             "abort" => std::process::abort(),
             "never" => {}
+            // Says so, and reads nothing any more.
+            "deafen" => {
+                answer(id, text("done"));
+                thread::sleep(SLEEP);
+            }
             "hold" => {
                 self.held.push(id.clone());
                 // Shows the caller that the call has arrived.

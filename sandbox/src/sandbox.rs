@@ -18,7 +18,7 @@ use std::{
     fs, io,
     os::unix::fs::{DirBuilderExt, MetadataExt},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::{Duration, Instant},
 };
 use tokio::{
@@ -72,8 +72,10 @@ pub struct Sandbox {
 #[derive(Default)]
 struct Servers {
     listeners: BTreeMap<String, Listener>,
-    /// Replaced and removed servers finishing their calls.
+    /// Replaced servers finishing their calls.
     retiring: JoinSet<()>,
+    /// The same, as long as they do.
+    replaced: Vec<Weak<Server>>,
     closed: bool,
 }
 
@@ -115,10 +117,12 @@ impl Sandbox {
             return Err(SandboxError::ShuttingDown);
         }
         while servers.retiring.try_join_next().is_some() {}
+        servers.replaced.retain(|server| server.strong_count() > 0);
         match servers.listeners.get(&spec.name) {
             Some(listener) if listener.server().spec == spec => {}
             Some(listener) => {
                 let old = listener.replace(Server::new(spec, self.common.clone()));
+                servers.replaced.push(Arc::downgrade(&old));
                 let deadline = self.common.limits.drain_deadline;
                 servers.retiring.spawn(async move { old.retire(deadline).await });
             }
@@ -156,26 +160,32 @@ impl Sandbox {
             .collect()
     }
 
-    /// Stops everything. Calls under way may finish for half of the deadline; processes that have not ended by the
-    /// deadline itself are left to be killed when the runtime goes down.
+    /// Stops everything: calls under way may finish during the first quarter of the deadline, processes may end in
+    /// good order until its last one, and then they are killed.
     pub async fn shutdown(&self, deadline: Duration) {
-        let (listeners, mut stopping) = {
+        let (listeners, replaced, mut stopping) = {
             let mut servers = self.servers();
             servers.closed = true;
-            (
-                std::mem::take(&mut servers.listeners),
-                std::mem::take(&mut servers.retiring),
-            )
+            let listeners = std::mem::take(&mut servers.listeners);
+            let replaced = std::mem::take(&mut servers.replaced);
+            (listeners, replaced, std::mem::take(&mut servers.retiring))
         };
+        let mut servers: Vec<Arc<Server>> = replaced.iter().filter_map(Weak::upgrade).collect();
         for listener in listeners.into_values() {
             let server = listener.server();
             drop(listener);
-            stopping.spawn(async move { server.retire(deadline / 2).await });
+            servers.push(server.clone());
+            stopping.spawn(async move { server.retire(deadline / 4).await });
         }
-        if timeout(deadline, async { while stopping.join_next().await.is_some() {} })
-            .await
-            .is_err()
-        {
+        let all = async { while stopping.join_next().await.is_some() {} };
+        tokio::pin!(all);
+        if timeout(deadline * 3 / 4, &mut all).await.is_ok() {
+            return;
+        }
+        for server in &servers {
+            server.kill();
+        }
+        if timeout(deadline / 4, all).await.is_err() {
             tracing::warn!(?deadline, "some local servers did not stop in time");
         }
     }

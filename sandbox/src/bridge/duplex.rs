@@ -3,8 +3,9 @@
 //! Two carriers: the pipes of a local process ([`super::stdio`]) and a legacy HTTP+SSE server ([`super::sse`]).
 //! Everything above sees messages in both directions and how the channel ended.
 
-use crate::process::child::Process;
+use crate::process::child::{Process, Wish};
 use bytes::Bytes;
+use std::sync::{Arc, Weak};
 use tokio::sync::{mpsc, watch};
 
 /// Messages read ahead of the router. Each may be as large as `line_bytes_max`, so few.
@@ -44,15 +45,24 @@ pub(crate) enum Link {
         /// Set when it has ended.
         ended: watch::Receiver<Option<String>>,
         /// Set to end it; dropped with the last clone, which ends it too.
-        stop: std::sync::Arc<watch::Sender<bool>>,
+        stop: Arc<watch::Sender<bool>>,
     },
 }
 
 impl Link {
     /// Begins to end it; does not wait.
     pub(crate) fn stop(&self) {
+        self.wish(Wish::Stop);
+    }
+
+    /// Ends it without any grace; does not wait.
+    pub(crate) fn kill(&self) {
+        self.wish(Wish::Kill);
+    }
+
+    fn wish(&self, wish: Wish) {
         match self {
-            Self::Process(process) => process.stop(),
+            Self::Process(process) => process.stop(wish),
             Self::Stream { stop, .. } => {
                 stop.send_replace(true);
             }
@@ -82,6 +92,14 @@ impl Link {
         }
     }
 
+    /// A handle that does not keep it running.
+    pub(crate) fn downgrade(&self) -> WeakLink {
+        match self {
+            Self::Process(process) => WeakLink::Process(process.downgrade()),
+            Self::Stream { stop, .. } => WeakLink::Stream(Arc::downgrade(stop)),
+        }
+    }
+
     /// The local process, when there is one.
     pub(crate) fn pid(&self) -> Option<u32> {
         match self {
@@ -95,6 +113,38 @@ impl Link {
         match self {
             Self::Process(process) => process.last_words(),
             Self::Stream { .. } => String::new(),
+        }
+    }
+}
+
+/// See [`Link::downgrade`].
+pub(crate) enum WeakLink {
+    Process(Weak<watch::Sender<Wish>>),
+    Stream(Weak<watch::Sender<bool>>),
+}
+
+impl WeakLink {
+    /// Whether anybody keeps it running.
+    pub(crate) fn is_held(&self) -> bool {
+        match self {
+            Self::Process(wish) => wish.strong_count() > 0,
+            Self::Stream(stop) => stop.strong_count() > 0,
+        }
+    }
+
+    /// Ends it without any grace; does not wait.
+    pub(crate) fn kill(&self) {
+        match self {
+            Self::Process(wish) => {
+                if let Some(wish) = wish.upgrade() {
+                    wish.send_replace(Wish::Kill);
+                }
+            }
+            Self::Stream(stop) => {
+                if let Some(stop) = stop.upgrade() {
+                    stop.send_replace(true);
+                }
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::{
     limits::Limits,
     process::{
         Launch,
-        child::{self, Pipes},
+        child::{self, Pipes, Wish},
     },
 };
 use bytes::Bytes;
@@ -30,17 +30,10 @@ pub(crate) fn open(
     limits: &Limits,
     places: Vec<OwnedSemaphorePermit>,
 ) -> io::Result<Duplex> {
-    let (
-        process,
-        Pipes {
-            stdin,
-            stdout,
-            stopping,
-        },
-    ) = child::spawn(launch, limits, places)?;
+    let (process, Pipes { stdin, stdout, wish }) = child::spawn(launch, limits, places)?;
     let (outgoing, messages) = mpsc::channel(limits.outgoing_queue_max);
     let (lines, incoming) = mpsc::channel(READ_AHEAD);
-    tokio::spawn(write(stdin, messages, stopping, launch.name.clone()));
+    tokio::spawn(write(stdin, messages, wish, launch.name.clone()));
     // The reader must not keep the process alive: it watches for its end through a clone that cannot stop it.
     tokio::spawn(read(
         Lines::new(stdout, limits.line_bytes_max),
@@ -58,7 +51,7 @@ pub(crate) fn open(
 async fn write(
     stdin: ChildStdin,
     mut messages: mpsc::Receiver<Bytes>,
-    mut stopping: watch::Receiver<bool>,
+    mut wish: watch::Receiver<Wish>,
     server: String,
 ) {
     let mut stdin = BufWriter::with_capacity(CHUNK, stdin);
@@ -75,7 +68,7 @@ async fn write(
     };
     let outcome = tokio::select! {
         outcome = all => outcome,
-        _ = stopping.wait_for(|stop| *stop) => Ok(()),
+        _ = wish.wait_for(|wish| *wish >= Wish::Stop) => Ok(()),
     };
     if let Err(error) = outcome {
         // Usually the process has just ended, and that is told elsewhere.

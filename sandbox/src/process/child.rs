@@ -20,7 +20,7 @@ use std::{
     collections::HashSet,
     env, fmt, io,
     process::Stdio,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
 use tokio::{
@@ -28,7 +28,7 @@ use tokio::{
     process::{Child, ChildStdin, ChildStdout, Command},
     signal::unix::{Signal as Signals, SignalKind, signal},
     sync::{OwnedSemaphorePermit, watch},
-    time::{sleep, timeout},
+    time::sleep,
 };
 
 /// How a process ended.
@@ -66,12 +66,22 @@ pub(crate) enum Phase {
     Gone(End),
 }
 
+/// What is wanted of a process; never less than before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Wish {
+    Run,
+    /// End in good order.
+    Stop,
+    /// End now.
+    Kill,
+}
+
 /// A supervised process. Dropping the last clone stops it.
 #[derive(Clone)]
 pub(crate) struct Process {
     pid: u32,
     phase: watch::Receiver<Phase>,
-    stop: Arc<watch::Sender<bool>>,
+    wish: Arc<watch::Sender<Wish>>,
     last_words: Arc<Mutex<String>>,
 }
 
@@ -89,8 +99,8 @@ impl Watch {
 pub(crate) struct Pipes {
     pub stdin: ChildStdin,
     pub stdout: ChildStdout,
-    /// Becomes true when stdin is to be closed.
-    pub stopping: watch::Receiver<bool>,
+    /// Tells when stdin is to be closed.
+    pub wish: watch::Receiver<Wish>,
 }
 
 /// Starts a process. `places` are held until it and all its descendants are gone.
@@ -136,13 +146,13 @@ pub(crate) fn spawn(
         "local server started"
     );
 
-    let (stop, stopping) = watch::channel(false);
+    let (wish, wished) = watch::channel(Wish::Run);
     let (phase_now, phase) = watch::channel(Phase::Running);
     let last_words = Arc::new(Mutex::new(String::new()));
     let process = Process {
         pid,
         phase,
-        stop: Arc::new(stop),
+        wish: Arc::new(wish),
         last_words: last_words.clone(),
     };
     let supervisor = Supervisor {
@@ -155,7 +165,7 @@ pub(crate) fn spawn(
             known: HashSet::new(),
         },
         ends,
-        stopping: stopping.clone(),
+        wish: wished.clone(),
         eof_grace: limits.eof_grace,
         term_grace: limits.term_grace,
         phase: phase_now,
@@ -174,7 +184,7 @@ pub(crate) fn spawn(
         Pipes {
             stdin,
             stdout,
-            stopping,
+            wish: wished,
         },
     ))
 }
@@ -189,9 +199,14 @@ impl Process {
         Watch(self.phase.clone())
     }
 
-    /// Begins the stop; does not wait.
-    pub(crate) fn stop(&self) {
-        self.stop.send_replace(true);
+    /// What stops it, without keeping it running.
+    pub(crate) fn downgrade(&self) -> Weak<watch::Sender<Wish>> {
+        Arc::downgrade(&self.wish)
+    }
+
+    /// Begins the stop, or makes it shorter; does not wait.
+    pub(crate) fn stop(&self, wish: Wish) {
+        self.wish.send_modify(|now| *now = wish.max(*now));
     }
 
     /// Waits until the process itself has ended.
@@ -232,7 +247,7 @@ struct Supervisor {
     leader: Pid,
     signs: Signs,
     ends: Signals,
-    stopping: watch::Receiver<bool>,
+    wish: watch::Receiver<Wish>,
     eof_grace: Duration,
     term_grace: Duration,
     phase: watch::Sender<Phase>,
@@ -244,8 +259,7 @@ impl Supervisor {
         let leader = self.leader;
         let asked = tokio::select! {
             end = ended(leader, &mut self.ends) => Err(end),
-            // An error means that every handle was dropped: a stop as well.
-            _ = self.stopping.wait_for(|stop| *stop) => Ok(()),
+            () = wished(&mut self.wish, Wish::Stop) => Ok(()),
         };
         let end = match asked {
             Ok(()) => self.stop().await,
@@ -260,7 +274,9 @@ impl Supervisor {
         );
         self.phase.send_replace(Phase::Ended(end));
 
-        let left = descendants::end(&mut self.signs, self.term_grace).await;
+        let mut wish = self.wish.clone();
+        let hurry = async { wished(&mut wish, Wish::Kill).await };
+        let left = descendants::end(&mut self.signs, self.term_grace, hurry).await;
         if left > 0 {
             tracing::error!(
                 server = self.name,
@@ -281,16 +297,40 @@ impl Supervisor {
     async fn stop(&mut self) -> End {
         let leader = self.leader;
         descendants::remember(&mut self.signs).await;
-        if let Ok(end) = timeout(self.eof_grace, ended(leader, &mut self.ends)).await {
+        if let Some(end) = self.ended_within(self.eof_grace).await {
             return end;
         }
+        // Before it is waited for, no other process can have its number.
         let _ = kill_process_group(leader, Signal::TERM);
-        if let Ok(end) = timeout(self.term_grace, ended(leader, &mut self.ends)).await {
+        if let Some(end) = self.ended_within(self.term_grace).await {
             return end;
         }
-        tracing::warn!(server = self.name, "a local server ignores SIGTERM; killing it");
+        tracing::warn!(
+            server = self.name,
+            "a local server does not end by itself; killing it"
+        );
         let _ = kill_process_group(leader, Signal::KILL);
         ended(leader, &mut self.ends).await
+    }
+
+    /// `None` when the grace is over, or taken back.
+    async fn ended_within(&mut self, grace: Duration) -> Option<End> {
+        tokio::select! {
+            // Looked at first: what has ended needs no further word.
+            biased;
+            end = ended(self.leader, &mut self.ends) => Some(end),
+            () = wished(&mut self.wish, Wish::Kill) => None,
+            () = sleep(grace) => None,
+        }
+    }
+}
+
+/// Waits until at least this is wanted.
+async fn wished(wish: &mut watch::Receiver<Wish>, least: Wish) {
+    let told = wish.wait_for(|wish| *wish >= least).await.is_ok();
+    // Every handle was dropped: that is a stop, and nobody is left to take the grace back.
+    if !told && least > Wish::Stop {
+        std::future::pending::<()>().await;
     }
 }
 

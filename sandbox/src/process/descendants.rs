@@ -64,11 +64,13 @@ pub(super) async fn remember(signs: &mut Signs) {
         .extend(spawn_blocking(move || looked.find()).await.unwrap_or_default());
 }
 
-/// Ends all descendants, the leader excepted: SIGTERM, `grace` to comply, SIGKILL. All that became our children
-/// have been waited for afterwards. Returns the number of those that would not die.
-pub(super) async fn end(signs: &mut Signs, grace: Duration) -> usize {
-    let deadline = Instant::now() + grace;
+/// Ends all descendants, the leader excepted: SIGTERM, `grace` to comply (or until `hurry`), SIGKILL. All that
+/// became our children have been waited for afterwards. Returns the number of those that would not die.
+pub(super) async fn end(signs: &mut Signs, grace: Duration, hurry: impl Future<Output = ()>) -> usize {
+    let mut deadline = Instant::now() + grace;
     let (mut pause, mut killed, mut asked) = (LOOK_AGAIN.0, 0, false);
+    tokio::pin!(hurry);
+    let mut hurried = false;
     loop {
         let (looked, first) = (signs.clone(), !asked);
         let kill = Instant::now() >= deadline;
@@ -100,7 +102,13 @@ pub(super) async fn end(signs: &mut Signs, grace: Duration) -> usize {
         if killed > KILL_ROUNDS_MAX {
             return left;
         }
-        sleep(pause).await;
+        tokio::select! {
+            () = sleep(pause) => {}
+            () = &mut hurry, if !hurried => {
+                hurried = true;
+                deadline = Instant::now();
+            }
+        }
         pause = (pause * 2).min(LOOK_AGAIN.1);
     }
 }

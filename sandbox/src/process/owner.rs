@@ -89,7 +89,7 @@ impl Claim {
                 leader: None,
                 known: HashSet::new(),
             };
-            let left = descendants::end(&mut signs, grace).await;
+            let left = descendants::end(&mut signs, grace, std::future::pending()).await;
             if left > 0 {
                 tracing::error!(left, "processes of a killed gateway do not die");
             } else if !signs.known.is_empty() {

@@ -450,3 +450,65 @@ async fn what_a_killed_gateway_left_running_is_ended_by_the_next() {
     }
     next.shutdown(SOON).await;
 }
+
+#[tokio::test]
+async fn a_server_that_reads_nothing_holds_nobody_beyond_the_deadline() {
+    let limits = Limits {
+        call_deadline: Duration::from_millis(100),
+        outgoing_queue_max: 1,
+        ..quick()
+    };
+    let gateway = Gateway::with(limits);
+    let server = gateway.serve(scripted("s", &["modern"])).await;
+    server.modern("tools/call", json!({"name": "deafen"})).await;
+    // More than its pipe and our queue hold.
+    let big = json!({"name": "never", "arguments": {"big": "x".repeat(200_000)}});
+    for answer in
+        futures_util::future::join_all((0..8).map(|_| server.modern("tools/call", big.clone()))).await
+    {
+        assert_eq!(answer.reason(), "deadline_exceeded");
+    }
+    gateway.sandbox.shutdown(Duration::from_secs(1)).await;
+}
+
+#[tokio::test]
+async fn a_start_under_way_is_given_up_when_its_server_is_removed() {
+    let gateway = Gateway::new();
+    let server = gateway.serve(scripted("s", &["mute"])).await;
+    let waiting = server.modern("tools/list", json!({}));
+    let remove = async {
+        gateway
+            .until("s", |status| status.state == ServerState::Starting)
+            .await;
+        gateway.sandbox.remove("s").await;
+    };
+    let (answer, ()) = tokio::join!(waiting, remove);
+    assert_eq!(answer.status, 503, "{answer:?}");
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_shutdown_ends_stubborn_servers_within_its_deadline() {
+    let limits = Limits {
+        eof_grace: SOON,
+        term_grace: SOON,
+        ..Limits::default()
+    };
+    let gateway = Gateway::with(limits);
+    let server = gateway.serve(scripted("s", &["modern", "keep-on"])).await;
+    let mut pids = vec![
+        server
+            .modern("tools/call", json!({"name": "pid"}))
+            .await
+            .text()
+            .to_owned(),
+    ];
+    for how in ["group", "session", "orphan", "bare"] {
+        let answer = server
+            .modern("tools/call", json!({"name": "fork", "arguments": {"how": how}}))
+            .await;
+        pids.push(answer.text().to_owned());
+    }
+    gateway.sandbox.shutdown(Duration::from_secs(2)).await;
+    assert!(pids.iter().all(|pid| !alive(pid)), "{pids:?}");
+}

@@ -10,18 +10,22 @@
 //! server has no common peer; each session starts its own through [`Server::own`]. A start runs in a task of its
 //! own, so a client that loses patience does not waste it.
 //!
+//! Here: what is running and who may use it. [`start`] has how it comes to run, [`stop`] how it ends.
+//!
 //! Lock order: `state` before anything else, and nothing is awaited while it is held.
 
+mod start;
+mod stop;
+
 use super::{
-    duplex::{Duplex, Link},
-    handshake::{Fault, Greeting, Opening, shake},
+    duplex::{Duplex, WeakLink},
+    handshake::{Greeting, Opening},
     peer::{Audience, Peer},
     reply::Unavailable,
     session::{LEVELS, Outbox, Session, Sessions},
-    sse, stdio,
 };
 use crate::{
-    http_client::{Address, HttpClient},
+    http_client::HttpClient,
     limits::Limits,
     process::backoff::Backoff,
     random,
@@ -30,20 +34,15 @@ use crate::{
 use bytes::Bytes;
 use ringway_proto::revision::Era;
 use serde_json::json;
+use start::StartFault;
 use std::{
-    io,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::{Duration, Instant},
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
-    time::{sleep, timeout},
+    time::timeout,
 };
-
-/// A start tries at most this often: probe, then once with each era.
-const TRIES_MAX: usize = 3;
-/// How long a start waits for a place among the processes: one that is being stopped may be about to free it.
-const PLACE_WAIT: Duration = Duration::from_secs(1);
 
 /// What all servers of one sandbox share.
 #[derive(Clone)]
@@ -82,6 +81,8 @@ struct State {
     slot: Slot,
     /// Everything that runs, the slot's peer included.
     peers: Vec<Arc<Peer>>,
+    /// Handshakes under way.
+    starting: Vec<WeakLink>,
     backoff: Backoff,
     hopeless: bool,
     failures: u64,
@@ -99,16 +100,6 @@ enum Slot {
 /// How a start of the common peer ended; `None` inside: legacy, and each session has its own.
 type Started = Result<Option<Arc<Peer>>, Unavailable>;
 
-/// A start that did not succeed.
-enum StartFault {
-    /// No place among the processes.
-    Busy(&'static str),
-    /// Trying again soon is no use.
-    Hopeless(String),
-    /// The rest of a sentence that begins with the server's name, and the last line of its stderr.
-    Failed(String, String),
-}
-
 impl Server {
     pub(crate) fn new(spec: LocalServer, common: Common) -> Arc<Self> {
         let limits = common.limits.clone();
@@ -124,6 +115,7 @@ impl Server {
                 era: matches!(spec.transport, Transport::LegacySse { .. }).then_some(Era::Legacy),
                 slot: Slot::Empty,
                 peers: Vec::new(),
+                starting: Vec::new(),
                 backoff: Backoff::default(),
                 hopeless: false,
                 failures: 0,
@@ -136,7 +128,7 @@ impl Server {
             common,
             this: this.clone(),
         });
-        tokio::spawn(tidy(Arc::downgrade(&server)));
+        tokio::spawn(stop::tidy(Arc::downgrade(&server)));
         server
     }
 
@@ -343,107 +335,6 @@ impl Server {
             .remove_such(|session| session.peer.as_ref().is_some_and(|p| Arc::ptr_eq(p, peer)));
     }
 
-    /// Opens a channel and shakes hands, trying the other era where that may help.
-    async fn open(&self, opening: &Opening) -> Result<(Duplex, Greeting), StartFault> {
-        let tries = async {
-            let mut era = self.era();
-            for _ in 0..TRIES_MAX {
-                let mut duplex = self.connect().await?;
-                match shake(&mut duplex, era, opening, self.limits.probe_deadline).await {
-                    Ok(greeting) => {
-                        self.state().era = Some(greeting.era());
-                        return Ok((duplex, greeting));
-                    }
-                    Err(Fault::Again(other)) => {
-                        era = Some(other);
-                        close(duplex).await;
-                    }
-                    Err(Fault::Failed(what)) => {
-                        // The server may have changed its era since; ask again next time.
-                        if matches!(self.spec.transport, Transport::Stdio(_)) {
-                            self.state().era = None;
-                        }
-                        return Err(explained(duplex, what).await);
-                    }
-                }
-            }
-            Err(StartFault::Failed(
-                "speaks neither era for long".to_owned(),
-                String::new(),
-            ))
-        };
-        match timeout(self.limits.start_deadline, tries).await {
-            Ok(outcome) => outcome,
-            // Dropping the channel has begun the stop.
-            Err(_) => Err(StartFault::Failed(
-                format!(
-                    "did not finish its handshake within {:?}",
-                    self.limits.start_deadline
-                ),
-                String::new(),
-            )),
-        }
-    }
-
-    async fn connect(&self) -> Result<Duplex, StartFault> {
-        match &self.spec.transport {
-            Transport::Stdio(launch) => {
-                let place = |places: &Arc<Semaphore>| {
-                    let places = places.clone();
-                    async {
-                        timeout(PLACE_WAIT, places.acquire_owned())
-                            .await
-                            .ok()
-                            .and_then(Result::ok)
-                    }
-                };
-                let own = place(&self.own_processes).await;
-                let own = own.ok_or(StartFault::Busy("has as many processes as it is allowed"))?;
-                let any = place(&self.common.processes).await;
-                let any = any.ok_or(StartFault::Busy(
-                    "cannot start: the gateway runs as many processes as it is allowed",
-                ))?;
-                stdio::open(launch, &self.limits, vec![own, any]).map_err(|error| match error.kind() {
-                    io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied | io::ErrorKind::NotADirectory => {
-                        StartFault::Hopeless(format!(
-                            "cannot be started: {:?} or its working directory cannot be used ({error}); install the program or correct the configuration",
-                            launch.program
-                        ))
-                    }
-                    _ => StartFault::Failed(format!("cannot be started ({error})"), String::new()),
-                })
-            }
-            Transport::LegacySse { url, headers } => {
-                let address = Address::parse(url)
-                    .map_err(|e| StartFault::Hopeless(format!("has no usable address: {e}")))?;
-                let target = sse::Target {
-                    name: self.spec.name.clone(),
-                    address,
-                    headers: headers.clone(),
-                };
-                sse::open(&self.common.client, target, &self.limits)
-                    .await
-                    .map_err(|what| StartFault::Failed(what, String::new()))
-            }
-        }
-    }
-
-    /// Ends a session: its calls, its subscriptions, and its process when it has one of its own.
-    pub(crate) fn end_session(&self, session: &Arc<Session>) {
-        if let Some(own) = &session.peer {
-            own.cancel_all(session);
-            return own.stop();
-        }
-        let Some(peer) = self.running() else { return };
-        peer.cancel_all(session);
-        let wanted = self.sessions.subscriptions();
-        for uri in session.subscriptions() {
-            if !wanted.contains(&uri) {
-                peer.send_own("resources/unsubscribe", json!({ "uri": uri }));
-            }
-        }
-    }
-
     /// How it is doing.
     pub(crate) fn status(&self) -> ServerStatus {
         let state = self.state();
@@ -467,133 +358,6 @@ impl Server {
             last_error: state.last_error.clone(),
         }
     }
-
-    /// Takes nothing new, lets calls under way finish until the deadline, then stops everything and waits until it
-    /// is gone.
-    pub(crate) async fn retire(&self, deadline: Duration) {
-        let peers = {
-            let mut state = self.state();
-            state.retired = true;
-            state.peers.clone()
-        };
-        for peer in &peers {
-            peer.end_listens();
-        }
-        let all = u32::try_from(self.limits.calls_per_server_max).unwrap_or(u32::MAX);
-        let _ = timeout(deadline, self.calls.acquire_many(all)).await;
-        self.stop_all().await;
-    }
-
-    async fn stop_all(&self) {
-        // A start under way sees `retired` and stops what it started.
-        let starting = match &self.state().slot {
-            Slot::Starting(started) => Some(started.clone()),
-            _ => None,
-        };
-        self.sessions.remove_such(|_| true);
-        let peers = self.state().peers.clone();
-        for peer in &peers {
-            peer.stop();
-        }
-        for peer in peers {
-            peer.link.gone().await;
-        }
-        if let Some(mut started) = starting {
-            let _ = timeout(self.limits.eof_grace, started.wait_for(Option::is_some)).await;
-        }
-    }
-
-    /// Begins to stop everything, without waiting.
-    pub(crate) fn abandon(&self) {
-        let mut state = self.state();
-        state.retired = true;
-        for peer in &state.peers {
-            peer.stop();
-        }
-    }
-
-    fn tidy(&self, now: Instant) {
-        for session in self.sessions.remove_expired(now, self.limits.session_idle) {
-            tracing::debug!(server = %self.name, "an idle session has expired");
-            self.end_session(&session);
-        }
-        let mut state = self.state();
-        let quiet = now.saturating_duration_since(state.last_used) >= self.spec.idle_stop
-            && self.sessions.len() == 0
-            && self.calls.available_permits() == self.limits.calls_per_server_max
-            && self.listens.available_permits() == self.limits.sessions_per_server_max;
-        if quiet && let Slot::Running(peer) = &state.slot {
-            tracing::info!(server = %self.name, "local server is idle; stopping it");
-            peer.stop();
-            state.slot = Slot::Empty;
-        }
-    }
-}
-
-impl State {
-    /// Whether a start may be tried.
-    fn ready(&self) -> Result<(), Unavailable> {
-        if self.retired {
-            return Err(retired());
-        }
-        match self.backoff.wait(Instant::now()) {
-            None => Ok(()),
-            Some(retry_after) => Err(Unavailable {
-                reason: if self.hopeless {
-                    "cannot_start"
-                } else {
-                    "backing_off"
-                },
-                text: match self.hopeless {
-                    true => "cannot be started; an operator finds the reason in its status".into(),
-                    false => "has failed repeatedly and is not started again yet".into(),
-                },
-                retry_after,
-            }),
-        }
-    }
-
-    fn note(&mut self, what: &str, last_words: &str) {
-        self.failures += 1;
-        self.last_error = Some(match last_words {
-            "" => what.to_owned(),
-            words => format!("{what}; its last words: {words}"),
-        });
-    }
-
-    fn failed(&mut self, name: &str, fault: StartFault, limits: &Limits) -> Unavailable {
-        let now = Instant::now();
-        let text = match fault {
-            // Nothing is wrong with the server itself.
-            StartFault::Busy(text) => {
-                return Unavailable {
-                    reason: "too_many_processes",
-                    text: text.into(),
-                    retry_after: Duration::from_secs(5),
-                };
-            }
-            StartFault::Hopeless(text) => {
-                self.hopeless = true;
-                self.backoff.hopeless(now, limits);
-                self.note(&text, "");
-                text
-            }
-            StartFault::Failed(text, last_words) => {
-                self.hopeless = false;
-                self.backoff
-                    .failed(now, Duration::ZERO, random::fraction(), limits);
-                self.note(&text, &last_words);
-                text
-            }
-        };
-        tracing::warn!(server = name, "local server {text}");
-        let retry_after = self.backoff.wait(now).unwrap_or_default();
-        Unavailable {
-            reason: "start_failed",
-            text: text.into(),
-            retry_after,
-        }
-    }
 }
 
 fn retired() -> Unavailable {
@@ -601,42 +365,5 @@ fn retired() -> Unavailable {
         reason: "retired",
         text: "is being replaced or removed".into(),
         retry_after: Duration::from_secs(1),
-    }
-}
-
-/// Adds how the process ended, if it did, to what the handshake saw.
-async fn explained(duplex: Duplex, what: String) -> StartFault {
-    /// The pipe closes a moment before the process is seen to have ended.
-    const MOMENT: Duration = Duration::from_millis(200);
-    let ended = timeout(MOMENT, duplex.link.ended()).await;
-    let text = match ended {
-        Ok(how) => format!("{what} (it {how})"),
-        Err(_) => what,
-    };
-    let last_words = duplex.link.last_words();
-    close(duplex).await;
-    StartFault::Failed(text, last_words)
-}
-
-async fn close(duplex: Duplex) {
-    let link: Link = duplex.link.clone();
-    drop(duplex);
-    link.stop();
-    link.gone().await;
-}
-
-/// Ends idle sessions and idle processes for as long as the server exists.
-async fn tidy(server: Weak<Server>) {
-    let pause = match server.upgrade() {
-        Some(server) => server.spec.idle_stop.min(server.limits.session_idle) / 4,
-        None => return,
-    };
-    let pause = pause.clamp(Duration::from_millis(20), Duration::from_secs(15));
-    loop {
-        sleep(pause).await;
-        match server.upgrade() {
-            Some(server) => server.tidy(Instant::now()),
-            None => return,
-        }
     }
 }
