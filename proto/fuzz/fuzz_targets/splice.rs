@@ -1,2 +1,3 @@
+//! Fuzz target: splice; what must hold is in `proto/fuzz/src`.
 #![no_main]
 libfuzzer_sys::fuzz_target!(|input: &[u8]| ringway_proto_fuzz::splice(input));
