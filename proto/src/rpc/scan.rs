@@ -70,7 +70,12 @@ fn root(cursor: &mut Cursor<'_>, doc: &[u8], message: &mut Message) -> Result<()
             }
             b"params" => {
                 keys.known(key, 3)?;
-                params(cursor, doc, message.params.insert(Params::default()))?;
+                // JSON-RPC wants an object or nothing; some writers put null for nothing, and every reader takes it so.
+                if cursor.kind() == Some(Kind::Null) {
+                    cursor.skip(1)?;
+                } else {
+                    params(cursor, doc, message.params.insert(Params::default()))?;
+                }
             }
             b"result" => {
                 keys.known(key, 4)?;

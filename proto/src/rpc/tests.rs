@@ -177,8 +177,8 @@ fn known_fields_have_their_types() {
         ("params", b'[')
     );
     assert_eq!(
-        field(r#"{"jsonrpc":"2.0","method":"m","params":null}"#),
-        ("params", b'n')
+        field(r#"{"jsonrpc":"2.0","method":"m","params":"null"}"#),
+        ("params", b'"')
     );
     assert_eq!(
         field(r#"{"jsonrpc":"2.0","method":"m","params":{"_meta":3}}"#),
@@ -382,4 +382,10 @@ fn a_batch_splits_into_its_messages() {
         split_batch(many(BATCH_MAX + 1).as_bytes()),
         Err(ScanFault::BatchTooLong)
     );
+}
+
+#[test]
+fn params_that_are_null_are_no_params() {
+    let message = scan(br#"{"jsonrpc":"2.0","id":1,"method":"ping","params":null}"#).unwrap();
+    assert_eq!(message.params, None);
 }
