@@ -11,6 +11,7 @@ use crate::{
 };
 use ring::digest::{Context, SHA256};
 use ringway_core::snapshot::{Finding, Snapshot};
+use ringway_proto::snapshot::HttpVersion;
 use ringway_sandbox::{
     self as sandbox, Launch, Sandbox, Transport,
     http_client::{AddressError, HttpClient},
@@ -38,7 +39,7 @@ pub async fn prepare(config: &Config, sandbox: &Sandbox, key: Option<&Secret>) -
     let mut drafts = Vec::with_capacity(entries.len());
     for (entry, compiled) in entries.into_iter().zip(&snapshot.servers) {
         let http = clients
-            .trusting(entry.ca_file.as_deref())
+            .fitting(entry.ca_file.as_deref(), entry.http == HttpVersion::Http2)
             .map_err(|e| vec![finding(&entry.name, e)])?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let headers = compiled
@@ -86,24 +87,28 @@ pub fn retire(config: &Config, sandbox: &Arc<Sandbox>) {
     }
 }
 
-/// HTTP clients by whom they trust; servers that trust alike share connections.
+/// HTTP clients by whom they trust and whether they speak HTTP/2 only; servers that agree in both share
+/// connections.
 #[derive(Default)]
 struct Clients {
-    public: Option<HttpClient>,
-    own: BTreeMap<String, HttpClient>,
+    known: BTreeMap<(Option<String>, bool), HttpClient>,
 }
 
 impl Clients {
-    fn trusting(&mut self, ca_file: Option<&str>) -> Result<HttpClient, String> {
-        let Some(file) = ca_file else {
-            return Ok(self.public.get_or_insert_default().clone());
-        };
-        if let Some(known) = self.own.get(file) {
+    fn fitting(&mut self, ca_file: Option<&str>, http2_only: bool) -> Result<HttpClient, String> {
+        let key = (ca_file.map(str::to_owned), http2_only);
+        if let Some(known) = self.known.get(&key) {
             return Ok(known.clone());
         }
-        let pem = std::fs::read(file).map_err(|e| format!("{file} cannot be read: {e}"))?;
-        let client = HttpClient::with_ca(&pem).map_err(|e| format!("{file}: {e}"))?;
-        self.own.insert(file.to_owned(), client.clone());
+        let client = match ca_file {
+            None => HttpClient::new(),
+            Some(file) => {
+                let pem = std::fs::read(file).map_err(|e| format!("{file} cannot be read: {e}"))?;
+                HttpClient::with_ca(&pem).map_err(|e| format!("{file}: {e}"))?
+            }
+        };
+        let client = if http2_only { client.http2_only() } else { client };
+        self.known.insert(key, client.clone());
         Ok(client)
     }
 }

@@ -192,6 +192,8 @@ pub enum CaError {
 #[derive(Clone)]
 pub struct HttpClient {
     pooled: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    /// As given, to make a client of another kind from.
+    tls: ClientConfig,
 }
 
 impl fmt::Debug for HttpClient {
@@ -209,7 +211,12 @@ impl Default for HttpClient {
 impl HttpClient {
     /// A client that trusts the public authorities.
     pub fn new() -> Self {
-        Self::with_tls(tls_builder().with_webpki_roots().with_no_client_auth())
+        Self::with_tls(tls_builder().with_webpki_roots().with_no_client_auth(), false)
+    }
+
+    /// The same client, speaking HTTP/2 only: over TLS by ALPN, in clear with prior knowledge (RFC 9113 §3.3).
+    pub fn http2_only(self) -> Self {
+        Self::with_tls(self.tls, true)
     }
 
     /// A client that trusts the authorities of `pem` and no others.
@@ -224,16 +231,17 @@ impl HttpClient {
         }
         Ok(Self::with_tls(
             tls_builder().with_root_certificates(roots).with_no_client_auth(),
+            false,
         ))
     }
 
-    fn with_tls(tls: ClientConfig) -> Self {
+    fn with_tls(tls: ClientConfig, http2_only: bool) -> Self {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
         let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls)
+            .with_tls_config(tls.clone())
             .https_or_http()
             .enable_all_versions()
             .wrap_connector(tcp);
@@ -241,8 +249,9 @@ impl HttpClient {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_KEEP)
             .pool_max_idle_per_host(IDLE_PER_ORIGIN_MAX)
+            .http2_only(http2_only)
             .build(connector);
-        Self { pooled }
+        Self { pooled, tls }
     }
 
     /// One exchange, up to the response head. `within` bounds connecting, sending and waiting for the head;

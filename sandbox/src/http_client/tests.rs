@@ -162,3 +162,25 @@ fn a_ca_file_without_certificates_is_refused() {
     let broken = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     assert!(matches!(HttpClient::with_ca(broken), Err(CaError::Pem(_))));
 }
+
+#[tokio::test]
+async fn prior_knowledge_speaks_http2_in_clear() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("listener");
+    let address =
+        Address::parse(&format!("http://{}/mcp", listener.local_addr().expect("address"))).expect("address");
+    tokio::spawn(async move {
+        let (io, _) = listener.accept().await.expect("accept");
+        let service = hyper::service::service_fn(|request: Request<Incoming>| async move {
+            let text = format!("{:?} {}", request.version(), request.uri().path());
+            Ok::<_, std::convert::Infallible>(Response::new(Full::new(Bytes::from(text))))
+        });
+        let served = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+            .serve_connection(TokioIo::new(io), service);
+        drop(served.await);
+    });
+    let client = HttpClient::new().http2_only();
+    let answer = client
+        .request(&address, Method::POST, None, Vec::new(), Bytes::new(), SOON)
+        .await;
+    assert_eq!(text(answer.expect("response")).await, "HTTP/2.0 /mcp");
+}
