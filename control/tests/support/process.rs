@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid};
 
 /// How long a program may take to say what a test waits for: long enough for a loaded machine, since a test
 /// that passes never waits for it.
@@ -24,6 +24,8 @@ const STOP_PATIENCE: Duration = Duration::from_secs(15);
 pub struct Process {
     name: String,
     child: Child,
+    /// Once it has been collected.
+    status: Option<ExitStatus>,
     log: Arc<Log>,
 }
 
@@ -44,6 +46,7 @@ impl Process {
         Self {
             name: name.to_owned(),
             child,
+            status: None,
             log,
         }
     }
@@ -87,24 +90,40 @@ impl Process {
         }
     }
 
-    /// Asks it to stop as an operator would, and waits for it.
-    pub fn stop(&mut self) -> Option<ExitStatus> {
+    /// Asks it to stop as an operator would, and waits for it; what it left behind in its group is killed.
+    pub fn stop(&mut self) -> ExitStatus {
+        if let Some(status) = self.status {
+            return status;
+        }
         let _ = kill_process(self.pid(), Signal::TERM);
         self.wait_for_end(STOP_PATIENCE);
-        self.child.try_wait().ok().flatten()
+        self.reap()
     }
 
-    /// Waits for its end without asking for it.
+    /// Waits for its end without asking for it. What it leaves behind is left alone: a test may want to see it.
     pub fn ended(&mut self, patience: Duration) -> Option<ExitStatus> {
         let deadline = Instant::now() + patience;
         self.wait_for_end(patience);
         // Its streams close a moment before it has ended.
-        loop {
-            match self.child.try_wait() {
-                Ok(None) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(1)),
-                ended => return ended.ok().flatten(),
-            }
+        while self.status.is_none() && Instant::now() < deadline {
+            self.status = self.child.try_wait().ok().flatten();
+            std::thread::sleep(Duration::from_millis(1));
         }
+        self.status
+    }
+
+    /// Kills the group and collects the program. In this order: until it is collected its id is nobody else's.
+    fn reap(&mut self) -> ExitStatus {
+        let _ = kill_process_group(self.pid(), Signal::KILL);
+        let status = self.child.wait().expect("our own child can be waited for");
+        self.status = Some(status);
+        status
+    }
+
+    /// Whether it has ended, without collecting it.
+    fn has_ended(&self) -> bool {
+        let peek = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        self.status.is_some() || matches!(waitid(WaitId::Pid(self.pid()), peek), Ok(Some(_)))
     }
 
     /// Waits until both streams are closed, which is when the program and all that shares them has ended.
@@ -132,21 +151,24 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let ended = self.child.try_wait().ok().flatten();
+        let ended = self.has_ended();
+        let status = if ended && self.status.is_none() {
+            self.reap()
+        } else {
+            self.stop()
+        };
         if std::thread::panicking() {
-            let how = ended.map_or("was running".to_owned(), |status| format!("had ended ({status})"));
+            let how = if ended {
+                format!("had ended ({status})")
+            } else {
+                "was running".to_owned()
+            };
             eprintln!(
                 "{} {how} when the test failed; it wrote:\n{}",
                 self.name,
                 self.log()
             );
         }
-        if ended.is_none() {
-            self.stop();
-        }
-        // What the program left behind in its group, and the program itself if it would not stop.
-        let _ = kill_process_group(self.pid(), Signal::KILL);
-        let _ = self.child.wait();
     }
 }
 

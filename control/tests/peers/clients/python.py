@@ -20,7 +20,7 @@ from mcp.shared._httpx_utils import create_mcp_http_client
 from mcp.shared.exceptions import MCPError
 
 # As in steps.mjs.
-STEP_TIMEOUT_SECONDS = 20
+STEP_TIMEOUT_SECONDS = 60
 
 MODERN = "2026-07-28"
 
