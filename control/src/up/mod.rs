@@ -36,7 +36,7 @@ use crate::{
 use clap::Args;
 use plane::Plane;
 use ringway_sandbox::Sandbox;
-use serving::Serving;
+use serving::{Serving, Signals, stop_early};
 use sockets::Sockets;
 use std::{io::IsTerminal, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -99,6 +99,7 @@ pub async fn run(args: UpArgs) -> Result<Exit, Stop> {
     }
     raise_nofile();
 
+    let mut signals = Signals::listen()?;
     let loader = source.with_keys(&state);
     let (outcome, changes) = watch(loader.clone());
     let config = good(outcome, &args)?;
@@ -121,8 +122,11 @@ pub async fn run(args: UpArgs) -> Result<Exit, Stop> {
             )
         })?;
     registry.set(plan);
-    if !registry.first_round(FIRST_ROUND).await {
-        tracing::info!("some servers have not answered yet; they join when they do");
+    tokio::select! {
+        all = registry.first_round(FIRST_ROUND) => if !all {
+            tracing::info!("some servers have not answered yet; they join when they do");
+        },
+        () = signals.stops.next() => return stop_early(registry, &sandbox, signals.stops).await,
     }
     let Some(document) = registry.document() else {
         return Err(Stop::plain(Exit::Failure, "the registry has no document"));
@@ -140,7 +144,7 @@ pub async fn run(args: UpArgs) -> Result<Exit, Stop> {
         published: 0,
     };
     serving.welcome();
-    serving.run(loader, changes, document).await
+    serving.run(loader, changes, document, signals).await
 }
 
 /// The configuration of an outcome, with the command line's overrides; its findings go to stderr.

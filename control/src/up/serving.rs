@@ -41,12 +41,12 @@ impl Serving {
         loader: Loader,
         mut changes: Watch,
         first: Arc<Document>,
+        signals: Signals,
     ) -> Result<Exit, Stop> {
-        let mut hangups = listen_to(SignalKind::hangup())?;
-        let mut stops = Stops {
-            term: listen_to(SignalKind::terminate())?,
-            int: listen_to(SignalKind::interrupt())?,
-        };
+        let Signals {
+            mut hangups,
+            mut stops,
+        } = signals;
         let mut documents = self.registry.documents();
         let mut movements = self.registry.movements();
         self.save(&first).await;
@@ -92,7 +92,6 @@ impl Serving {
             }
         };
         report(&without(findings, key.is_some()));
-        report(&restart);
         report(&restart);
         match plan::prepare(&config, &self.sandbox, key.as_ref()).await {
             Ok(plan) => {
@@ -149,7 +148,7 @@ impl Serving {
     }
 
     /// Lets calls finish, then takes everything down, inside out.
-    async fn stop(self, mut stops: Stops) -> Result<Exit, Stop> {
+    async fn stop(self, stops: Stops) -> Result<Exit, Stop> {
         let Self {
             sandbox,
             registry,
@@ -164,21 +163,9 @@ impl Serving {
         );
         let orderly = async {
             plane.drain(drain).await;
-            registry.shutdown(FAREWELL).await;
-            sandbox.shutdown(SANDBOX_STOP).await;
+            take_down(registry, &sandbox).await;
         };
-        tokio::select! {
-            () = orderly => {
-                tracing::info!("stopped");
-                Ok(Exit::Ok)
-            }
-            () = stops.next() => {
-                tracing::warn!("second signal: stopping at once");
-                sandbox.shutdown(SANDBOX_STOP_AT_ONCE).await;
-                // The data plane's threads are still draining; nothing is left to wait for.
-                std::process::exit(i32::from(Exit::Failure as u8));
-            }
-        }
+        unless_told_again(orderly, stops, &sandbox).await
     }
 
     pub(super) fn welcome(&self) {
@@ -272,13 +259,63 @@ async fn next(documents: &mut Receiver<Option<Arc<Document>>>) -> Arc<Document> 
     }
 }
 
-struct Stops {
+/// The end of a gateway that was told to stop before it served.
+pub(super) async fn stop_early(registry: Registry, sandbox: &Arc<Sandbox>, stops: Stops) -> Result<Exit, Stop> {
+    tracing::info!("told to stop during the start");
+    unless_told_again(take_down(registry, sandbox), stops, sandbox).await
+}
+
+async fn take_down(registry: Registry, sandbox: &Sandbox) {
+    registry.shutdown(FAREWELL).await;
+    sandbox.shutdown(SANDBOX_STOP).await;
+}
+
+async fn unless_told_again(
+    orderly: impl Future<Output = ()>,
+    mut stops: Stops,
+    sandbox: &Sandbox,
+) -> Result<Exit, Stop> {
+    tokio::select! {
+        () = orderly => {
+            tracing::info!("stopped");
+            Ok(Exit::Ok)
+        }
+        () = stops.next() => {
+            tracing::warn!("second signal: stopping at once");
+            sandbox.shutdown(SANDBOX_STOP_AT_ONCE).await;
+            // The data plane's threads are still draining; nothing is left to wait for.
+            std::process::exit(i32::from(Exit::Failure as u8));
+        }
+    }
+}
+
+/// The signals somebody may send. Heard from before the first process is started: one that nobody hears ends this
+/// process where it stands, and its local servers with it only if they care.
+pub(super) struct Signals {
+    hangups: Signal,
+    /// Orders to stop.
+    pub(super) stops: Stops,
+}
+
+impl Signals {
+    pub(super) fn listen() -> Result<Self, Stop> {
+        Ok(Self {
+            hangups: listen_to(SignalKind::hangup())?,
+            stops: Stops {
+                term: listen_to(SignalKind::terminate())?,
+                int: listen_to(SignalKind::interrupt())?,
+            },
+        })
+    }
+}
+
+pub(super) struct Stops {
     term: Signal,
     int: Signal,
 }
 
 impl Stops {
-    async fn next(&mut self) {
+    pub(super) async fn next(&mut self) {
         tokio::select! {
             _ = self.term.recv() => {}
             _ = self.int.recv() => {}
