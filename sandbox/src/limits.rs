@@ -12,7 +12,7 @@ pub struct Limits {
     /// machine of 8 GB can hold. Reached: 503 with `Retry-After`, nothing is started.
     pub processes_max: usize,
     /// Local processes at once of one server (with [`Sharing::PerSession`](crate::Sharing) each session has one), so
-    /// that one server cannot use up `processes_max`. Reached: 503 with `Retry-After`.
+    /// that one server cannot use up `processes_max`. Reached: see `session_spared`, else 503 with `Retry-After`.
     pub processes_per_server_max: usize,
     /// Connections to one server's socket. The data plane keeps a pool per worker and one event stream per session.
     /// Reached: further connections wait in the listener's backlog.
@@ -20,7 +20,7 @@ pub struct Limits {
     /// Calls under way at once at one server. A stdio server reads one pipe; beyond this it only queues. Reached:
     /// 503 with `Retry-After`.
     pub calls_per_server_max: usize,
-    /// Legacy sessions of one server; each is a table row and a queue. Reached: 503 with `Retry-After`.
+    /// Legacy sessions of one server; each is a table row and a queue. Reached: see `session_spared`.
     pub sessions_per_server_max: usize,
     /// Messages waiting for a session's event stream. Reached: notifications are dropped (they are hints to read
     /// again), requests of the server are answered with an error.
@@ -69,6 +69,10 @@ pub struct Limits {
     /// A session without event stream, calls or requests for this long is ended. Reached: 404, the client
     /// initializes again.
     pub session_idle: Duration,
+    /// Where a server has no place for a new session, the session that nobody has used for the longest time is
+    /// ended for it, once that time is this long: many clients never say that they are done, while one in use must
+    /// not lose what its process knows. Not reached: 503 with `Retry-After` for the new one.
+    pub session_spared: Duration,
     /// How long reading one request body may take. Reached: 408.
     pub body_deadline: Duration,
     /// How long a connection may stay without a request (or a head without its end). Longer than clients keep theirs
@@ -110,6 +114,7 @@ impl Default for Limits {
             call_deadline: seconds(1800),
             detached_call_deadline: seconds(300),
             session_idle: seconds(1800),
+            session_spared: seconds(60),
             body_deadline: seconds(60),
             connection_idle: seconds(600),
             drain_deadline: seconds(30),

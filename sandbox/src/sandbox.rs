@@ -74,7 +74,7 @@ struct Servers {
     listeners: BTreeMap<String, Listener>,
     /// Replaced servers finishing their calls.
     retiring: JoinSet<()>,
-    /// The same, as long as they do.
+    /// These and removed ones, as long as they do.
     replaced: Vec<Weak<Server>>,
     closed: bool,
 }
@@ -140,14 +140,23 @@ impl Sandbox {
         Ok(format!("unix:{}", path.display()))
     }
 
-    /// Removes a server: its socket closes at once, its calls finish within the drain deadline, then its processes
-    /// stop. Returns when they are gone.
-    pub async fn remove(&self, name: &str) {
-        let removed = self.servers().listeners.remove(name);
-        if let Some(listener) = removed {
-            let server = listener.server();
+    /// Removes a server: its socket closes before this returns, its calls finish within the drain deadline, then its
+    /// processes stop. The future is done when they are gone; [`Sandbox::shutdown`] hurries it.
+    pub fn remove(&self, name: &str) -> impl Future<Output = ()> + Send + use<> {
+        let deadline = self.common.limits.drain_deadline;
+        let removed = {
+            let mut servers = self.servers();
+            let listener = servers.listeners.remove(name);
+            // Within the lock: a server of this name that is set up now must not lose its socket to this one's end.
+            let removed = listener.as_ref().map(Listener::server);
             drop(listener);
-            server.retire(self.common.limits.drain_deadline).await;
+            servers.replaced.extend(removed.as_ref().map(Arc::downgrade));
+            removed
+        };
+        async move {
+            if let Some(server) = removed {
+                server.retire(deadline).await;
+            }
         }
     }
 
@@ -174,7 +183,11 @@ impl Sandbox {
         for listener in listeners.into_values() {
             let server = listener.server();
             drop(listener);
-            servers.push(server.clone());
+            servers.push(server);
+        }
+        // Those that are retiring already are hurried by it.
+        for server in &servers {
+            let server = server.clone();
             stopping.spawn(async move { server.retire(deadline / 4).await });
         }
         let all = async { while stopping.join_next().await.is_some() {} };

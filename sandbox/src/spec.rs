@@ -13,7 +13,8 @@ pub struct LocalServer {
     pub transport: Transport,
     /// Whether clients share it.
     pub sharing: Sharing,
-    /// Stopped after this long without sessions and calls. It starts again with the next request.
+    /// Stopped after this long without sessions and calls; a session that nobody uses for this long is over. It
+    /// starts again with the next request.
     pub idle_stop: Duration,
 }
 

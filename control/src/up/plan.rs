@@ -81,8 +81,8 @@ pub fn retire(config: &Config, sandbox: &Arc<Sandbox>) {
     let kept: BTreeSet<&str> = config.bridged().map(|server| server.name.as_str()).collect();
     for status in sandbox.status() {
         if !kept.contains(status.name.as_str()) {
-            let sandbox = sandbox.clone();
-            tokio::spawn(async move { sandbox.remove(&status.name).await });
+            // Off the list at once: the next configuration may have a server of this name again.
+            tokio::spawn(sandbox.remove(&status.name));
         }
     }
 }

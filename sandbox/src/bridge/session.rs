@@ -163,6 +163,16 @@ impl Sessions {
         self.remove_such(|session| session.expired(now, idle))
     }
 
+    /// Takes out the session that has been unused for the longest time, if that is `idle` or more.
+    pub(crate) fn remove_longest_unused(&self, now: Instant, idle: Duration) -> Option<Arc<Session>> {
+        let id = {
+            let table = self.table();
+            let unused = table.values().filter(|session| session.expired(now, idle));
+            unused.min_by_key(|session| session.state().last_used)?.id.clone()
+        };
+        self.remove(&id)
+    }
+
     /// Every session there is.
     pub(crate) fn all(&self) -> Vec<Arc<Session>> {
         self.table().values().cloned().collect()

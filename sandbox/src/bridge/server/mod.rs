@@ -252,10 +252,11 @@ impl Server {
             None => None,
         };
         let session = Arc::new(Session::new(random::token(), outbox, peer));
-        if self
-            .sessions
-            .add(session.clone(), self.limits.sessions_per_server_max)
-        {
+        let add = || {
+            self.sessions
+                .add(session.clone(), self.limits.sessions_per_server_max)
+        };
+        if add() || (self.make_room() && add()) {
             return Ok(session);
         }
         if let Some(peer) = &session.peer {
@@ -270,6 +271,11 @@ impl Server {
 
     async fn own(&self, doc: Bytes, outbox: Arc<Outbox>) -> Result<Arc<Peer>, Unavailable> {
         self.state().ready()?;
+        let full = |places: &Semaphore| places.available_permits() == 0;
+        if full(&self.own_processes) || full(&self.common.processes) {
+            // Its process is about to end, and the start waits a moment for a place.
+            self.make_room();
+        }
         let outcome = match timeout(self.limits.start_wait, self.open(&Opening::Client(doc))).await {
             Ok(outcome) => outcome,
             Err(_) => Err(StartFault::Failed(

@@ -29,6 +29,23 @@ impl Server {
         }
     }
 
+    /// Ends the session that has been unused for the longest time, to make room for a new one. False when all are
+    /// in use, or were a moment ago.
+    pub(super) fn make_room(&self) -> bool {
+        let spared = self.limits.session_spared.min(self.session_idle());
+        let unused = self.sessions.remove_longest_unused(Instant::now(), spared);
+        if let Some(session) = &unused {
+            tracing::info!(server = %self.name, "the session unused for the longest time ends for a new one");
+            self.end_session(session);
+        }
+        unused.is_some()
+    }
+
+    /// How long a session may be unused.
+    fn session_idle(&self) -> Duration {
+        self.limits.session_idle.min(self.spec.idle_stop)
+    }
+
     /// Takes nothing new, lets calls under way finish until the deadline, then stops everything and waits until it
     /// is gone.
     pub(crate) async fn retire(&self, deadline: Duration) {
@@ -80,7 +97,7 @@ impl Server {
     }
 
     fn tidy_up(&self, now: Instant) {
-        for session in self.sessions.remove_expired(now, self.limits.session_idle) {
+        for session in self.sessions.remove_expired(now, self.session_idle()) {
             tracing::debug!(server = %self.name, "an idle session has expired");
             self.end_session(&session);
         }
@@ -100,7 +117,7 @@ impl Server {
 /// Ends idle sessions and idle processes for as long as the server exists.
 pub(super) async fn tidy(server: Weak<Server>) {
     let pause = match server.upgrade() {
-        Some(server) => server.spec.idle_stop.min(server.limits.session_idle) / 4,
+        Some(server) => server.session_idle() / 4,
         None => return,
     };
     let pause = pause.clamp(Duration::from_millis(20), Duration::from_secs(15));
