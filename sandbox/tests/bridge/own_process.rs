@@ -159,6 +159,25 @@ async fn processes_are_capped() {
 }
 
 #[tokio::test]
+async fn a_session_nobody_uses_makes_room_and_one_in_use_does_not() {
+    let gateway = Gateway::with(Limits {
+        processes_per_server_max: 2,
+        session_spared: Duration::ZERO,
+        ..quick()
+    });
+    let server = gateway.serve(own(&[])).await;
+    let used = server.initialize(json!({})).await;
+    let stream = used.listen().await;
+    let abandoned = server.initialize(json!({})).await;
+    let new = server.initialize(json!({})).await;
+    assert_eq!(new.call("pid", json!({})).await.status, 200);
+    assert_eq!(abandoned.call("pid", json!({})).await.status, 404);
+    assert_eq!(used.call("pid", json!({})).await.status, 200);
+    drop(stream);
+    gateway.stop().await;
+}
+
+#[tokio::test]
 async fn a_modern_server_is_shared_all_the_same() {
     let gateway = Gateway::new();
     let server = gateway.serve(own(&["modern"])).await;
