@@ -145,6 +145,10 @@ fn bodies_have_the_framing_of_their_request() {
         let reply = client.reply();
         assert_eq!((reply.body.len(), reply.closes()), (40, true));
         let mut client = server.client();
+        client.send("GET /echo HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\n\r\n");
+        assert!(client.reply().closes());
+        assert!(client.is_closed());
+        let mut client = server.client();
         client.send("GET /big?10 HTTP/1.0\r\nHost: a\r\n\r\n");
         assert!(client.reply().closes());
         assert!(client.is_closed());

@@ -23,6 +23,7 @@ use date::Date;
 use ringway_core::limits::{DownstreamLimits, REQUEST_READ_BYTES};
 use std::{
     cell::Cell,
+    io::ErrorKind,
     net::SocketAddr,
     pin::pin,
     rc::Rc,
@@ -197,9 +198,20 @@ async fn handshake<S: Service>(
     tls: &ServerTls,
 ) -> std::io::Result<Stream> {
     let deadline = Instant::now() + millis(hall.limits.handshake_timeout_ms);
-    let _turn = io::timeout_at(deadline, hall.handshakes.pass())
-        .await
-        .map_err(|_| std::io::Error::new(std::io::ErrorKind::TimedOut, "too many handshakes at once"))?;
+    let turn = async {
+        // Who says nothing keeps nobody waiting.
+        stream.readable().await?;
+        std::io::Result::Ok(hall.handshakes.pass().await)
+    };
+    let _turn = match io::timeout_at(deadline, turn).await {
+        Ok(turn) => turn?,
+        Err(io::Elapsed) => {
+            return Err(std::io::Error::new(
+                ErrorKind::TimedOut,
+                "no hello, or no turn for it",
+            ));
+        }
+    };
     io::tls::accept(stream, tls.config(), deadline).await
 }
 

@@ -9,6 +9,8 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 use std::{
     io::{self, ErrorKind},
     net::{SocketAddr, TcpListener as StdListener},
+    os::fd::OwnedFd,
+    time::Duration,
 };
 
 /// A listening TCP socket of this worker.
@@ -23,6 +25,34 @@ pub struct TcpListener {
 /// Opens a listening socket that any thread may later adopt with [`TcpListener::from_std`]. With `reuse_port`,
 /// several sockets share the address and the kernel spreads connections over them.
 pub fn bind_std(addr: SocketAddr, reuse_port: bool, backlog: i32) -> io::Result<StdListener> {
+    let socket = bound(addr, reuse_port)?;
+    // Accepted sockets inherit this, and what `keep_alive` sets, at no call of their own. Answers are written whole;
+    // waiting to fill a segment would only add latency.
+    sockopt::set_tcp_nodelay(&socket, true)?;
+    rustix::net::listen(&socket, backlog)?;
+    Ok(StdListener::from(socket))
+}
+
+/// Lets the kernel find out about vanished clients of the connections a listener takes: after `idle` without a
+/// word it probes them, every quarter of `idle`, and gives up after four probes; likewise one that acknowledges
+/// nothing of what was sent for twice `idle` (without this, retransmission goes on for a quarter of an hour).
+pub fn keep_alive(listener: &StdListener, idle: Duration) -> io::Result<()> {
+    const PROBES: u32 = 4;
+    let unheard = u32::try_from(2 * idle.as_millis()).unwrap_or(u32::MAX);
+    sockopt::set_tcp_keepidle(listener, idle.max(Duration::from_secs(1)))?;
+    sockopt::set_tcp_keepintvl(listener, (idle / PROBES).max(Duration::from_secs(1)))?;
+    sockopt::set_tcp_keepcnt(listener, PROBES)?;
+    sockopt::set_socket_keepalive(listener, true)?;
+    Ok(sockopt::set_tcp_user_timeout(listener, unheard)?)
+}
+
+/// An error if somebody listens on `addr`, even somebody who would share it: with `SO_REUSEPORT` two processes of
+/// one user would take each other's connections without noticing.
+pub fn check_free(addr: SocketAddr) -> io::Result<()> {
+    bound(addr, false).map(drop)
+}
+
+fn bound(addr: SocketAddr, reuse_port: bool) -> io::Result<OwnedFd> {
     let family = if addr.is_ipv4() {
         AddressFamily::INET
     } else {
@@ -36,8 +66,7 @@ pub fn bind_std(addr: SocketAddr, reuse_port: bool, backlog: i32) -> io::Result<
         sockopt::set_socket_reuseport(&socket, true)?;
     }
     rustix::net::bind(&socket, &addr)?;
-    rustix::net::listen(&socket, backlog)?;
-    Ok(StdListener::from(socket))
+    Ok(socket)
 }
 
 impl TcpListener {
@@ -85,8 +114,6 @@ impl TcpListener {
                     if driver::running() == Some(driver::Running::Epoll) {
                         socket.set_nonblocking(true)?;
                     }
-                    // Answers are written whole; waiting to fill a segment only adds latency.
-                    socket.set_nodelay(true)?;
                     let socket = monoio::net::TcpStream::from_std(socket)?;
                     return Ok(Some((Stream::from_tcp(socket), peer)));
                 }

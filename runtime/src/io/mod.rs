@@ -12,12 +12,13 @@
 //!   would run it again at once, for ever.
 //! * Names are not resolved here; [`connect_tcp`] takes an address.
 //!
-//! How to read it: `driver` starts a thread's loop, `stream` and `listener` are the sockets, `tls` wraps a
+//! How to read it: `driver` starts a thread's loop, `listener`, `socket` and `stream` are the sockets, `tls` wraps a
 //! stream, `poll` is the bridge to `h2`, which polls.
 
 mod driver;
 mod listener;
 mod poll;
+mod socket;
 mod stream;
 mod task;
 #[cfg(test)]
@@ -25,7 +26,8 @@ mod tests;
 pub mod tls;
 
 pub use driver::{Driver, Running, run, running};
-pub use listener::{TcpListener, bind_std};
+pub use listener::{TcpListener, bind_std, check_free, keep_alive};
 pub use poll::PollStream;
-pub use stream::{ReadUntil, Stream, connect_tcp, connect_unix};
+pub use socket::ReadUntil;
+pub use stream::{Stream, connect_tcp, connect_unix};
 pub use task::{Elapsed, Task, first, race, sleep, sleep_until, spawn, timeout, timeout_at, yield_now};

@@ -7,7 +7,7 @@
 
 use super::{
     Stream,
-    stream::Socket,
+    socket::Socket,
     tls::{Plain, Tls, move_into},
 };
 use bytes::{Bytes, BytesMut};

@@ -2,20 +2,19 @@
 
 use super::{
     poll::PollStream,
+    socket::{READ_ROOM, ReadUntil, Socket},
     task,
     tls::{Plain, Tls},
 };
 use bytes::{Bytes, BytesMut};
 use monoio::{
-    BufResult,
-    buf::{IoBuf, IoBufMut, SliceMut},
-    io::{AsyncReadRent, AsyncWriteRent, CancelableAsyncReadRent, Canceller},
+    io::{AsyncWriteRent, Canceller},
     net::{TcpStream, UnixStream},
 };
 use nix::sys::socket::{MsgFlags, recv};
 use std::{
     future::Future,
-    io::{self, ErrorKind},
+    io,
     net::SocketAddr,
     os::fd::AsRawFd,
     path::Path,
@@ -23,8 +22,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Room made for a read when the caller's buffer is full: a call and its head fit almost always.
-const READ_ROOM: usize = 8 * 1024;
 /// Ciphertext read at once: one full TLS record and a little.
 const CIPHER_ROOM_MAX: usize = 17 * 1024;
 /// Ciphertext read at once when the caller waits with a small buffer: enough for a first request's record.
@@ -32,6 +29,8 @@ const CIPHER_ROOM_MIN: usize = 512;
 /// A body up to this is copied behind its head and leaves in one write; a copy of 16 KiB costs less than a
 /// second system call and a second segment.
 const COALESCE_MAX: usize = 16 * 1024;
+/// Alerts, tickets and key updates are small; a peer that does not even take those is not waited for longer.
+const FLUSH_STALL: Duration = Duration::from_secs(10);
 /// Plaintext handed to TLS at once, so that one large body does not stand encrypted in memory as a whole.
 const PLAIN_CHUNK: usize = 64 * 1024;
 
@@ -43,22 +42,6 @@ pub struct Stream {
     canceller: Option<Canceller>,
     /// Bytes the kernel took in writes.
     accepted: u64,
-}
-
-pub(super) enum Socket {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-}
-
-/// What [`Stream::read_append_until`] saw.
-pub struct ReadUntil<T> {
-    /// The read: `None` when it was cancelled with nothing read. Both this and `stopped` can be there when they
-    /// came at the same moment.
-    pub result: Option<io::Result<usize>>,
-    /// The buffer, with what was read appended.
-    pub buf: BytesMut,
-    /// What the stopping future gave, if it ended first.
-    pub stopped: Option<T>,
 }
 
 /// Connects to an address; names are resolved elsewhere because that blocks.
@@ -113,18 +96,12 @@ impl Stream {
 
     /// The remote address; a Unix socket has none.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        match &self.socket {
-            Socket::Tcp(socket) => socket.peer_addr(),
-            Socket::Unix(_) => Err(ErrorKind::Unsupported.into()),
-        }
+        self.socket.peer_addr()
     }
 
     /// The local address; a Unix socket has none.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        match &self.socket {
-            Socket::Tcp(socket) => socket.local_addr(),
-            Socket::Unix(_) => Err(ErrorKind::Unsupported.into()),
-        }
+        self.socket.local_addr()
     }
 
     /// Sends small writes at once. Set on every TCP stream this module makes.
@@ -157,19 +134,12 @@ impl Stream {
                 Err(error) => return (Err(error), buf),
             }
             let (result, cipher) = self.socket.read(cipher_room(&buf)).await;
-            let absorbed = match result.and_then(|_| tls.absorb(&cipher, &mut buf)) {
-                Ok(absorbed) => absorbed,
-                Err(error) => {
-                    // The peer deserves to hear why (an alert), but the error is what counts.
-                    let _ = flush(&mut self.socket, tls).await;
-                    return (Err(error), buf);
-                }
-            };
-            if let Err(error) = flush(&mut self.socket, tls).await {
-                return (Err(error), buf);
-            }
-            if absorbed > 0 {
-                return (Ok(absorbed), buf);
+            let absorbed = result.and_then(|_| tls.absorb(&cipher, &mut buf));
+            // Flushed in any case: the peer deserves to hear why (an alert), but the first error is what counts.
+            let flushed = flush(&mut self.socket, tls).await;
+            match absorbed.and_then(|n| flushed.map(|()| n)) {
+                Ok(0) => {}
+                seen => return (seen, buf),
             }
         }
     }
@@ -186,76 +156,27 @@ impl Stream {
         };
         loop {
             match tls.take_plain(&mut buf) {
-                Ok(Plain::Bytes(n)) => {
-                    return ReadUntil {
-                        result: Some(Ok(n)),
-                        buf,
-                        stopped: None,
-                    };
-                }
-                Ok(Plain::Closed) => {
-                    return ReadUntil {
-                        result: Some(Ok(0)),
-                        buf,
-                        stopped: None,
-                    };
-                }
+                Ok(Plain::Bytes(n)) => return ReadUntil::new(Some(Ok(n)), buf, None),
+                Ok(Plain::Closed) => return ReadUntil::new(Some(Ok(0)), buf, None),
                 Ok(Plain::Wait) => {}
-                Err(error) => {
-                    return ReadUntil {
-                        result: Some(Err(error)),
-                        buf,
-                        stopped: None,
-                    };
-                }
+                Err(error) => return ReadUntil::new(Some(Err(error)), buf, None),
             }
+            let room = cipher_room(&buf);
             let read = self
                 .socket
-                .read_until(cipher_room(&buf), &mut self.canceller, stop.as_mut())
+                .read_until(room, &mut self.canceller, stop.as_mut())
                 .await;
-            let ReadUntil {
-                result,
-                buf: cipher,
-                stopped,
-            } = read;
-            let absorbed = match result {
-                None => {
-                    return ReadUntil {
-                        result: None,
-                        buf,
-                        stopped,
-                    };
-                }
+            let absorbed = match read.result {
+                None => return ReadUntil::new(None, buf, read.stopped),
                 Some(Err(error)) => Err(error),
-                Some(Ok(_)) => tls.absorb(&cipher, &mut buf),
+                Some(Ok(_)) => tls.absorb(&read.buf, &mut buf),
             };
-            let absorbed = match (absorbed, flush(&mut self.socket, tls).await) {
-                (Ok(n), Ok(())) => Ok(n),
-                (Err(error), _) | (Ok(_), Err(error)) => Err(error),
-            };
-            match absorbed {
-                Err(error) => {
-                    return ReadUntil {
-                        result: Some(Err(error)),
-                        buf,
-                        stopped,
-                    };
-                }
-                Ok(n) if n > 0 => {
-                    return ReadUntil {
-                        result: Some(Ok(n)),
-                        buf,
-                        stopped,
-                    };
-                }
-                Ok(_) if stopped.is_some() => {
-                    return ReadUntil {
-                        result: None,
-                        buf,
-                        stopped,
-                    };
-                }
-                Ok(_) => {}
+            // Flushed in any case: the peer deserves to hear why (an alert), but the first error is what counts.
+            let flushed = flush(&mut self.socket, tls).await;
+            match absorbed.and_then(|n| flushed.map(|()| n)) {
+                Ok(0) if read.stopped.is_none() => {}
+                Ok(0) => return ReadUntil::new(None, buf, read.stopped),
+                seen => return ReadUntil::new(Some(seen), buf, read.stopped),
             }
         }
     }
@@ -395,7 +316,7 @@ async fn flush(socket: &mut Socket, tls: &mut Tls) -> io::Result<()> {
     }
     let mut cipher = BytesMut::new();
     tls.take_cipher(&mut cipher)?;
-    socket.write_all(cipher.freeze(), None, &mut 0).await
+    socket.write_all(cipher.freeze(), Some(FLUSH_STALL), &mut 0).await
 }
 
 /// A buffer for ciphertext, small when the caller's is: an idle connection should hold next to nothing.
@@ -405,104 +326,4 @@ fn cipher_room(plain: &BytesMut) -> BytesMut {
         room => room.clamp(CIPHER_ROOM_MIN, CIPHER_ROOM_MAX),
     };
     BytesMut::with_capacity(room)
-}
-
-fn with_room(mut buf: BytesMut) -> SliceMut<BytesMut> {
-    // A read into no room would look like the end of the stream.
-    if buf.capacity() == buf.len() {
-        buf.reserve(READ_ROOM);
-    }
-    let (begin, end) = (buf.len(), buf.capacity());
-    buf.slice_mut(begin..end)
-}
-
-impl Socket {
-    async fn read(&mut self, buf: BytesMut) -> (io::Result<usize>, BytesMut) {
-        let (result, slice) = match self {
-            Self::Tcp(socket) => socket.read(with_room(buf)).await,
-            Self::Unix(socket) => socket.read(with_room(buf)).await,
-        };
-        (result, slice.into_inner())
-    }
-
-    async fn read_until<S: Future>(
-        &mut self,
-        buf: BytesMut,
-        canceller: &mut Option<Canceller>,
-        stop: Pin<&mut S>,
-    ) -> ReadUntil<S::Output> {
-        match self {
-            Self::Tcp(socket) => read_until(socket, buf, canceller, stop).await,
-            Self::Unix(socket) => read_until(socket, buf, canceller, stop).await,
-        }
-    }
-
-    async fn write_all(
-        &mut self,
-        data: Bytes,
-        stall: Option<Duration>,
-        accepted: &mut u64,
-    ) -> io::Result<()> {
-        let mut rest = data;
-        while !rest.is_empty() {
-            let (result, given) = match stall {
-                None => self.write(rest).await,
-                Some(stall) => task::timeout(stall, self.write(rest))
-                    .await
-                    .map_err(|_| io::Error::new(ErrorKind::TimedOut, "the peer takes nothing"))?,
-            };
-            rest = given;
-            match result? {
-                0 => return Err(ErrorKind::WriteZero.into()),
-                n => {
-                    *accepted += n as u64;
-                    drop(rest.split_to(n));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    async fn write<B: IoBuf>(&mut self, data: B) -> BufResult<usize, B> {
-        match self {
-            Self::Tcp(socket) => socket.write(data).await,
-            Self::Unix(socket) => socket.write(data).await,
-        }
-    }
-}
-
-async fn read_until<R: CancelableAsyncReadRent, S: Future>(
-    socket: &mut R,
-    buf: BytesMut,
-    slot: &mut Option<Canceller>,
-    stop: Pin<&mut S>,
-) -> ReadUntil<S::Output> {
-    /// What the kernel says of an operation that was cancelled in time.
-    const CANCELED: i32 = rustix::io::Errno::CANCELED.raw_os_error();
-
-    let canceller = slot.take().unwrap_or_default();
-    let mut read = std::pin::pin!(socket.cancelable_read(with_room(buf), canceller.handle()));
-    match task::first(read.as_mut(), stop).await {
-        Ok((result, slice)) => {
-            *slot = Some(canceller);
-            ReadUntil {
-                result: Some(result),
-                buf: slice.into_inner(),
-                stopped: None,
-            }
-        }
-        Err(stopped) => {
-            *slot = Some(canceller.cancel());
-            let (result, slice) = read.await;
-            let result = match result {
-                Err(error) if error.raw_os_error() == Some(CANCELED) => None,
-                other => Some(other),
-            };
-            ReadUntil {
-                result,
-                buf: slice.into_inner(),
-                stopped: Some(stopped),
-            }
-        }
-    }
 }

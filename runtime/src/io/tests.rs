@@ -128,6 +128,33 @@ fn a_peer_that_takes_nothing_is_a_timeout() {
 }
 
 #[test]
+fn accepted_sockets_inherit_what_the_listener_was_told() {
+    on_both(|| async {
+        let listener = bind_std(LOCAL, true, 16).unwrap();
+        keep_alive(&listener, Duration::from_secs(8)).unwrap();
+        let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let accepted = loop {
+            match listener.accept() {
+                Ok((accepted, _)) => break accepted,
+                Err(_) => yield_now().await,
+            }
+        };
+        use rustix::net::sockopt;
+        assert!(accepted.nodelay().unwrap());
+        assert!(sockopt::socket_keepalive(&accepted).unwrap());
+        assert_eq!(sockopt::tcp_keepidle(&accepted).unwrap(), Duration::from_secs(8));
+        assert_eq!(sockopt::tcp_keepintvl(&accepted).unwrap(), Duration::from_secs(2));
+        assert_eq!(sockopt::tcp_user_timeout(&accepted).unwrap(), 16_000);
+        assert!(
+            rustix::io::fcntl_getfd(&accepted)
+                .unwrap()
+                .contains(rustix::io::FdFlags::CLOEXEC)
+        );
+        drop(client);
+    });
+}
+
+#[test]
 fn unix_sockets_speak_too() {
     on_both(|| async {
         let dir = tempfile::tempdir().unwrap();

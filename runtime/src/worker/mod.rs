@@ -146,11 +146,7 @@ impl Workers {
         let mut bound: Vec<Vec<accept::Door>> = (0..count).map(|_| Vec::new()).collect();
         let mut addrs = Vec::new();
         for listener in listeners {
-            addrs.push(bind_for_all(
-                &listener,
-                &mut bound,
-                settings.limits.accept_backlog,
-            )?);
+            addrs.push(bind_for_all(&listener, &mut bound, &settings.limits)?);
         }
 
         let make_service = Arc::new(make_service);
@@ -321,7 +317,7 @@ impl Drop for EndMark {
 fn bind_for_all(
     listener: &Listener,
     workers: &mut [Vec<accept::Door>],
-    backlog: i32,
+    limits: &DownstreamLimits,
 ) -> Result<SocketAddr, StartError> {
     let mut addr = listener.addr;
     let failed = |source| StartError::Bind {
@@ -329,12 +325,14 @@ fn bind_for_all(
         source,
     };
     if addr.port() != 0 {
-        // With SO_REUSEPORT a second process of the same user would silently share the port; ask without it.
-        drop(io::bind_std(addr, false, backlog).map_err(failed)?);
+        io::check_free(addr).map_err(failed)?;
     }
     for doors in workers {
-        let socket = io::bind_std(addr, true, backlog).map_err(failed)?;
+        let socket = io::bind_std(addr, true, limits.accept_backlog).map_err(failed)?;
         addr = socket.local_addr().map_err(failed)?;
+        if let Err(error) = io::keep_alive(&socket, Duration::from_millis(u64::from(limits.keepalive_ms))) {
+            tracing::warn!("vanished clients of {addr} will be noticed late: {error}");
+        }
         doors.push(accept::Door {
             socket,
             addr,

@@ -28,11 +28,13 @@ use std::{
     future::{Future, poll_fn},
     pin::{Pin, pin},
     rc::Rc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 /// A read is not begun with less room than this: it would take many to fill a head.
 const READ_ROOM_MIN: usize = 512;
+/// Lent to the kernel while we watch whether a client is still there.
+const WATCH_READ_BYTES: usize = 256;
 /// Room for what did not fit the first read.
 const READ_MORE_BYTES: usize = 8 << 10;
 
@@ -55,17 +57,19 @@ pub(super) async fn serve<S: Service>(hall: &Rc<Hall<S>>, stream: Stream, buf: B
             After::Quiet => {
                 let end = Instant::now() + millis(hall.limits.idle_timeout_ms);
                 if !wait::long(&connection.stream, &connection.watch, end).await {
-                    return;
+                    return close(connection.stream, within).await;
                 }
             }
-            After::Done => {
-                let _ = Box::pin(io::timeout(within, connection.stream.shutdown())).await;
-                return;
-            }
+            After::Done => return close(connection.stream, within).await,
             After::Linger => return Box::pin(linger(connection.stream, within)).await,
             After::Cut => return,
         }
     }
+}
+
+/// Says goodbye, which under TLS is more than closing.
+async fn close(mut stream: Stream, within: Duration) {
+    let _ = Box::pin(io::timeout(within, stream.shutdown())).await;
 }
 
 /// A connection between and during requests.
@@ -165,7 +169,9 @@ impl<S: Service> Connection<'_, S> {
             to_head: head.method == Method::Head,
             version_minor: head.version_minor,
         };
-        let (framing, keep_alive, expects) = (head.framing, head.keep_alive, head.expect_continue);
+        let (framing, expects) = (head.framing, head.expect_continue);
+        // An HTTP/1.0 client would need to be told in a field of its own that the connection stays.
+        let keep_alive = head.keep_alive && head.version_minor > 0;
         let RequestHead {
             method,
             target,
@@ -224,7 +230,11 @@ impl<S: Service> Connection<'_, S> {
             return Some(output);
         }
         while self.buf.len() < limits.watch_bytes_max {
-            let buf = std::mem::take(&mut self.buf);
+            let mut buf = std::mem::take(&mut self.buf);
+            if buf.is_empty() {
+                // Not the request's memory, and little: calls and streams may be many and long.
+                buf = BytesMut::with_capacity(WATCH_READ_BYTES);
+            }
             let stop = pin!(poll_fn(|cx| work.as_mut().poll(cx)));
             let read = self.stream.read_append_until(buf, stop).await;
             self.buf = read.buf;

@@ -1,0 +1,148 @@
+//! The socket under a [`Stream`](super::Stream): TCP or Unix, one operation at a time.
+
+use super::task;
+use bytes::{Bytes, BytesMut};
+use monoio::{
+    BufResult,
+    buf::{IoBuf, IoBufMut, SliceMut},
+    io::{AsyncReadRent, AsyncWriteRent, CancelableAsyncReadRent, Canceller},
+    net::{TcpStream, UnixStream},
+};
+use std::{
+    future::Future,
+    io::{self, ErrorKind},
+    net::SocketAddr,
+    pin::Pin,
+    time::Duration,
+};
+
+/// Room made for a read when the caller's buffer is full: a call and its head fit almost always.
+pub(super) const READ_ROOM: usize = 8 * 1024;
+
+pub(super) enum Socket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+/// What [`Stream::read_append_until`](super::Stream::read_append_until) saw.
+pub struct ReadUntil<T> {
+    /// The read: `None` when it was cancelled with nothing read. Both this and `stopped` can be there when they
+    /// came at the same moment.
+    pub result: Option<io::Result<usize>>,
+    /// The buffer, with what was read appended.
+    pub buf: BytesMut,
+    /// What the stopping future gave, if it ended first.
+    pub stopped: Option<T>,
+}
+
+impl<T> ReadUntil<T> {
+    pub(super) fn new(result: Option<io::Result<usize>>, buf: BytesMut, stopped: Option<T>) -> Self {
+        Self { result, buf, stopped }
+    }
+}
+
+fn with_room(mut buf: BytesMut) -> SliceMut<BytesMut> {
+    // A read into no room would look like the end of the stream.
+    if buf.capacity() == buf.len() {
+        buf.reserve(READ_ROOM);
+    }
+    let (begin, end) = (buf.len(), buf.capacity());
+    buf.slice_mut(begin..end)
+}
+
+impl Socket {
+    pub(super) fn peer_addr(&self) -> io::Result<SocketAddr> {
+        match self {
+            Self::Tcp(socket) => socket.peer_addr(),
+            Self::Unix(_) => Err(ErrorKind::Unsupported.into()),
+        }
+    }
+
+    pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
+        match self {
+            Self::Tcp(socket) => socket.local_addr(),
+            Self::Unix(_) => Err(ErrorKind::Unsupported.into()),
+        }
+    }
+
+    pub(super) async fn read(&mut self, buf: BytesMut) -> (io::Result<usize>, BytesMut) {
+        let (result, slice) = match self {
+            Self::Tcp(socket) => socket.read(with_room(buf)).await,
+            Self::Unix(socket) => socket.read(with_room(buf)).await,
+        };
+        (result, slice.into_inner())
+    }
+
+    pub(super) async fn read_until<S: Future>(
+        &mut self,
+        buf: BytesMut,
+        canceller: &mut Option<Canceller>,
+        stop: Pin<&mut S>,
+    ) -> ReadUntil<S::Output> {
+        match self {
+            Self::Tcp(socket) => read_until(socket, buf, canceller, stop).await,
+            Self::Unix(socket) => read_until(socket, buf, canceller, stop).await,
+        }
+    }
+
+    pub(super) async fn write_all(
+        &mut self,
+        data: Bytes,
+        stall: Option<Duration>,
+        accepted: &mut u64,
+    ) -> io::Result<()> {
+        let mut rest = data;
+        while !rest.is_empty() {
+            let (result, given) = match stall {
+                None => self.write(rest).await,
+                Some(stall) => task::timeout(stall, self.write(rest))
+                    .await
+                    .map_err(|_| io::Error::new(ErrorKind::TimedOut, "the peer takes nothing"))?,
+            };
+            rest = given;
+            match result? {
+                0 => return Err(ErrorKind::WriteZero.into()),
+                n => {
+                    *accepted += n as u64;
+                    drop(rest.split_to(n));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn write<B: IoBuf>(&mut self, data: B) -> BufResult<usize, B> {
+        match self {
+            Self::Tcp(socket) => socket.write(data).await,
+            Self::Unix(socket) => socket.write(data).await,
+        }
+    }
+}
+
+async fn read_until<R: CancelableAsyncReadRent, S: Future>(
+    socket: &mut R,
+    buf: BytesMut,
+    slot: &mut Option<Canceller>,
+    stop: Pin<&mut S>,
+) -> ReadUntil<S::Output> {
+    /// What the kernel says of an operation that was cancelled in time.
+    const CANCELED: i32 = rustix::io::Errno::CANCELED.raw_os_error();
+
+    let canceller = slot.take().unwrap_or_default();
+    let mut read = std::pin::pin!(socket.cancelable_read(with_room(buf), canceller.handle()));
+    match task::first(read.as_mut(), stop).await {
+        Ok((result, slice)) => {
+            *slot = Some(canceller);
+            ReadUntil::new(Some(result), slice.into_inner(), None)
+        }
+        Err(stopped) => {
+            *slot = Some(canceller.cancel());
+            let (result, slice) = read.await;
+            let result = match result {
+                Err(error) if error.raw_os_error() == Some(CANCELED) => None,
+                other => Some(other),
+            };
+            ReadUntil::new(result, slice.into_inner(), Some(stopped))
+        }
+    }
+}
