@@ -61,14 +61,21 @@ impl SealKey {
             }
             let usage = || format!("line {number}: expected an id from 0 to 255 and 64 hex digits");
             let (id, digits) = line.split_once(char::is_whitespace).ok_or_else(usage)?;
-            let mut key = Self { id: id.parse().map_err(|_| usage())?, bytes: [0; 32] };
+            let mut key = Self {
+                id: id.parse().map_err(|_| usage())?,
+                bytes: [0; 32],
+            };
             hex::decode_to_slice(digits.trim(), &mut key.bytes).map_err(|_| usage())?;
             if keys.iter().any(|other| other.id == key.id) {
                 return Err(format!("line {number}: the id {} stands twice", key.id));
             }
             keys.push(key);
         }
-        if keys.is_empty() { Err("the file holds no key".to_owned()) } else { Ok(keys) }
+        if keys.is_empty() {
+            Err("the file holds no key".to_owned())
+        } else {
+            Ok(keys)
+        }
     }
 }
 

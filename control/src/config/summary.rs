@@ -73,7 +73,9 @@ impl Config {
             );
         }
         let anonymous = match &self.anonymous {
-            None if self.keys.is_empty() => "refused; while there are no keys, `ringway up` makes one".to_owned(),
+            None if self.keys.is_empty() => {
+                "refused; while there are no keys, `ringway up` makes one".to_owned()
+            }
             None => "refused".to_owned(),
             Some(anonymous) => {
                 let place = if anonymous.allow_on_public_listeners {

@@ -17,8 +17,8 @@ mod header_params;
 mod tests;
 
 pub use address::{Address, Transport};
-pub(crate) use compile::head_of;
 pub use compile::Secrets;
+pub(crate) use compile::head_of;
 pub(crate) use definition::one_line;
 pub use header_params::{HeaderParam, ParamKind, value as param_value};
 

@@ -222,7 +222,10 @@ fn ten_thousand_tools_compile() {
     });
     let text = document(servers.collect()).to_string();
     let document: ringway_proto::snapshot::Document = serde_json::from_str(&text).unwrap();
-    #[expect(clippy::disallowed_methods, reason = "a figure for the reader; nothing depends on it")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a figure for the reader; nothing depends on it"
+    )]
     let began = std::time::Instant::now();
     let s = Snapshot::compile(&document, &|_| Err(String::new())).unwrap();
     println!(

@@ -26,10 +26,6 @@ pub const RELAY_MESSAGES_MAX: usize = 4;
 pub const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// The answer to one POST or GET.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "made once per call and moved twice; a box would be an allocation per call"
-)]
 pub enum Reply {
     /// A notification or a response was taken (202).
     Accepted,

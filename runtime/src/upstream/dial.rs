@@ -97,7 +97,11 @@ async fn connect_one(address: SocketAddr) -> Result<io::Stream, Fault> {
     let stream = connected.map_err(|e| Fault::unsent(FaultKind::Connect, format!("{address}: {e}")))?;
     let millis = |ms: u32| Duration::from_millis(u64::from(ms));
     // Without probes a stream over a vanished host would wait for its longest silence; a call has deadlines.
-    if let Err(error) = stream.set_keepalive(millis(KEEPALIVE_IDLE_MS), millis(KEEPALIVE_INTERVAL_MS), KEEPALIVE_PROBES) {
+    if let Err(error) = stream.set_keepalive(
+        millis(KEEPALIVE_IDLE_MS),
+        millis(KEEPALIVE_INTERVAL_MS),
+        KEEPALIVE_PROBES,
+    ) {
         tracing::debug!(%error, "a connection has no keep-alive probes");
     }
     Ok(stream)
