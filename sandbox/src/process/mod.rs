@@ -22,3 +22,4 @@ mod proc;
 
 pub use child::End;
 pub use launch::{INHERITED, Launch, MARKER, PACKAGE_RUNNERS, RUNNER_INHERITED};
+pub use owner::{FILE as OWNER_FILE, is_claimed};

@@ -25,7 +25,7 @@ use std::{
 };
 
 /// The file's name; no server can be called so.
-const FILE: &str = ".owner";
+pub const FILE: &str = ".owner";
 
 static OWNER: LazyLock<String> = LazyLock::new(crate::random::token);
 
@@ -77,6 +77,15 @@ pub(crate) fn claim(directory: &Path) -> io::Result<Claim> {
     Ok(Claim { _file: file, earlier })
 }
 
+/// Whether a living gateway has claimed a directory, in this or in another process namespace.
+pub fn is_claimed(directory: &Path) -> bool {
+    let Ok(file) = File::open(directory.join(FILE)) else {
+        return false;
+    };
+    // Locked for a moment by us otherwise, and released with the file.
+    flock(&file, FlockOperation::NonBlockingLockExclusive).is_err()
+}
+
 impl Claim {
     /// Ends what an earlier gateway on this directory left running.
     pub(crate) fn end_leftovers(&self, grace: Duration) -> impl Future<Output = ()> + Send + use<> {
@@ -115,7 +124,9 @@ mod tests {
             claim(directory.path()).expect_err("in use").kind(),
             io::ErrorKind::AddrInUse
         );
+        assert!(is_claimed(directory.path()));
         drop(first);
+        assert!(!is_claimed(directory.path()));
         assert_eq!(
             claim(directory.path()).expect("claim").earlier,
             None,
