@@ -1,6 +1,8 @@
 //! House rules that a machine can hold: the arrows between crates, where `unsafe` and monoio may stand, what every
 //! file begins with, and how long it may be. Each message says what to do.
 
+#![allow(clippy::expect_used, reason = "a panic in a test is its report")]
+
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
