@@ -135,7 +135,8 @@ async fn send(
     let sent = mcp.pools.send(endpoint, CredentialId(at.identity), request).await;
     match sent {
         Ok(response) => {
-            let session = response.headers.get("mcp-session-id").cloned();
+            // A copy: it outlives the answer by far, and a slice would keep the buffer of the whole head.
+            let session = response.headers.get("mcp-session-id").map(|id| Bytes::copy_from_slice(id));
             Ok((Answer::read(&at.name, response).await?, session))
         }
         Err(fault) => {
