@@ -260,7 +260,11 @@ async fn next(documents: &mut Receiver<Option<Arc<Document>>>) -> Arc<Document> 
 }
 
 /// The end of a gateway that was told to stop before it served.
-pub(super) async fn stop_early(registry: Registry, sandbox: &Arc<Sandbox>, stops: Stops) -> Result<Exit, Stop> {
+pub(super) async fn stop_early(
+    registry: Registry,
+    sandbox: &Arc<Sandbox>,
+    stops: Stops,
+) -> Result<Exit, Stop> {
     tracing::info!("told to stop during the start");
     unless_told_again(take_down(registry, sandbox), stops, sandbox).await
 }

@@ -136,7 +136,10 @@ async fn send(
     match sent {
         Ok(response) => {
             // A copy: it outlives the answer by far, and a slice would keep the buffer of the whole head.
-            let session = response.headers.get("mcp-session-id").map(|id| Bytes::copy_from_slice(id));
+            let session = response
+                .headers
+                .get("mcp-session-id")
+                .map(|id| Bytes::copy_from_slice(id));
             Ok((Answer::read(&at.name, response).await?, session))
         }
         Err(fault) => {
