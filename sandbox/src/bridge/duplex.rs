@@ -132,6 +132,15 @@ impl WeakLink {
         }
     }
 
+    /// Whether it is this link.
+    pub(crate) fn is(&self, link: &Link) -> bool {
+        match (self, link.downgrade()) {
+            (Self::Process(own), Self::Process(other)) => own.ptr_eq(&other),
+            (Self::Stream(own), Self::Stream(other)) => own.ptr_eq(&other),
+            _ => false,
+        }
+    }
+
     /// Ends it without any grace; does not wait.
     pub(crate) fn kill(&self) {
         match self {

@@ -303,6 +303,8 @@ impl Server {
     }
 
     fn run(&self, state: &mut State, duplex: Duplex, greeting: Greeting, audience: Audience) -> Arc<Peer> {
+        // From here on it may have calls to lose.
+        state.starting.retain(|link| !link.is(&duplex.link));
         let peer = Peer::start(self.name.clone(), duplex, greeting, audience, self.limits.clone());
         state.peers.push(peer.clone());
         let (this, watched) = (self.this.clone(), peer.clone());
