@@ -13,6 +13,7 @@ use crate::{
     },
     spec::{LocalServer, ServerStatus},
 };
+use futures_util::future::join_all;
 use std::{
     collections::BTreeMap,
     fs, io,
@@ -24,7 +25,7 @@ use std::{
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::Semaphore,
-    task::{JoinHandle, JoinSet, spawn_blocking},
+    task::{JoinHandle, spawn_blocking},
     time::{sleep, timeout},
 };
 
@@ -72,10 +73,10 @@ pub struct Sandbox {
 #[derive(Default)]
 struct Servers {
     listeners: BTreeMap<String, Listener>,
-    /// Replaced servers finishing their calls.
-    retiring: JoinSet<()>,
-    /// These and removed ones, as long as they do.
-    replaced: Vec<Weak<Server>>,
+    /// Replaced servers finishing their calls. Tasks that go on when nobody waits for them.
+    retiring: Vec<JoinHandle<()>>,
+    /// All that are on their way out, until they are gone: replaced, removed, or stopped with everything.
+    leaving: Vec<Weak<Server>>,
     closed: bool,
 }
 
@@ -116,15 +117,17 @@ impl Sandbox {
         if servers.closed {
             return Err(SandboxError::ShuttingDown);
         }
-        while servers.retiring.try_join_next().is_some() {}
-        servers.replaced.retain(|server| server.strong_count() > 0);
+        servers.retiring.retain(|task| !task.is_finished());
+        servers.leaving.retain(|server| server.strong_count() > 0);
         match servers.listeners.get(&spec.name) {
             Some(listener) if listener.server().spec == spec => {}
             Some(listener) => {
                 let old = listener.replace(Server::new(spec, self.common.clone()));
-                servers.replaced.push(Arc::downgrade(&old));
+                servers.leaving.push(Arc::downgrade(&old));
                 let deadline = self.common.limits.drain_deadline;
-                servers.retiring.spawn(async move { old.retire(deadline).await });
+                servers
+                    .retiring
+                    .push(tokio::spawn(async move { old.retire(deadline).await }));
             }
             None => {
                 let name = spec.name.clone();
@@ -150,7 +153,7 @@ impl Sandbox {
             // Within the lock: a server of this name that is set up now must not lose its socket to this one's end.
             let removed = listener.as_ref().map(Listener::server);
             drop(listener);
-            servers.replaced.extend(removed.as_ref().map(Arc::downgrade));
+            servers.leaving.extend(removed.as_ref().map(Arc::downgrade));
             removed
         };
         async move {
@@ -172,25 +175,8 @@ impl Sandbox {
     /// Stops everything: calls under way may finish during the first quarter of the deadline, processes may end in
     /// good order until its last one, and then they are killed.
     pub async fn shutdown(&self, deadline: Duration) {
-        let (listeners, replaced, mut stopping) = {
-            let mut servers = self.servers();
-            servers.closed = true;
-            let listeners = std::mem::take(&mut servers.listeners);
-            let replaced = std::mem::take(&mut servers.replaced);
-            (listeners, replaced, std::mem::take(&mut servers.retiring))
-        };
-        let mut servers: Vec<Arc<Server>> = replaced.iter().filter_map(Weak::upgrade).collect();
-        for listener in listeners.into_values() {
-            let server = listener.server();
-            drop(listener);
-            servers.push(server);
-        }
-        // Those that are retiring already are hurried by it.
-        for server in &servers {
-            let server = server.clone();
-            stopping.spawn(async move { server.retire(deadline / 4).await });
-        }
-        let all = async { while stopping.join_next().await.is_some() {} };
+        let (servers, stopping) = self.take_all(deadline / 4);
+        let all = join_all(stopping);
         tokio::pin!(all);
         if timeout(deadline * 3 / 4, &mut all).await.is_ok() {
             return;
@@ -201,6 +187,34 @@ impl Sandbox {
         if timeout(deadline / 4, all).await.is_err() {
             tracing::warn!(?deadline, "some local servers did not stop in time");
         }
+    }
+
+    /// Kills everything, also when a [`Sandbox::shutdown`] was given up; waits at most so long until it is gone.
+    pub async fn kill(&self, within: Duration) {
+        let (servers, stopping) = self.take_all(Duration::ZERO);
+        for server in &servers {
+            server.kill();
+        }
+        if timeout(within, join_all(stopping)).await.is_err() {
+            tracing::warn!(?within, "some local servers did not die in time");
+        }
+    }
+
+    /// Closes all sockets and begins to stop every server, those included that are leaving already.
+    fn take_all(&self, calls_may_finish: Duration) -> (Vec<Arc<Server>>, Vec<JoinHandle<()>>) {
+        let mut servers = self.servers();
+        servers.closed = true;
+        let mut all: Vec<Arc<Server>> = servers.leaving.iter().filter_map(Weak::upgrade).collect();
+        for listener in std::mem::take(&mut servers.listeners).into_values() {
+            all.push(listener.server());
+        }
+        servers.leaving = all.iter().map(Arc::downgrade).collect();
+        let mut stopping = std::mem::take(&mut servers.retiring);
+        stopping.extend(all.iter().cloned().map(|server| {
+            // Those that are retiring already are hurried by it.
+            tokio::spawn(async move { server.retire(calls_may_finish).await })
+        }));
+        (all, stopping)
     }
 
     fn socket(&self, name: &str) -> Result<PathBuf, SandboxError> {

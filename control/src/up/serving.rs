@@ -19,8 +19,9 @@ use tokio::{
 const FAREWELL: Duration = Duration::from_secs(2);
 /// How long local servers may take to end, after the data plane has drained.
 const SANDBOX_STOP: Duration = Duration::from_secs(10);
-/// The same after a second signal.
-const SANDBOX_STOP_AT_ONCE: Duration = Duration::from_secs(1);
+/// After a second signal they are killed. That takes some milliseconds, and longer only on a machine that has no
+/// time for it; what is not waited for then would stay.
+const SANDBOX_KILL: Duration = Duration::from_secs(5);
 
 /// The gateway while it serves.
 pub(super) struct Serving {
@@ -286,7 +287,7 @@ async fn unless_told_again(
         }
         () = stops.next() => {
             tracing::warn!("second signal: stopping at once");
-            sandbox.shutdown(SANDBOX_STOP_AT_ONCE).await;
+            sandbox.kill(SANDBOX_KILL).await;
             // The data plane's threads are still draining; nothing is left to wait for.
             std::process::exit(i32::from(Exit::Failure as u8));
         }
