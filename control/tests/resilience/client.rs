@@ -109,7 +109,9 @@ impl Agent {
     /// Sends a call; gives its id. Its answer is not read.
     pub fn send_call(&mut self, tool: &str, arguments: Value) -> Result<u64, Outcome> {
         let id = next_id();
-        let body = self.request(id, "tools/call", json!({"name": tool, "arguments": arguments}));
+        // With progress asked for, answers of servers that report it come as streams.
+        let params = json!({"name": tool, "arguments": arguments, "_meta": {"progressToken": id}});
+        let body = self.request(id, "tools/call", params);
         let headers = self.headers("tools/call", Some(tool));
         self.wire
             .send("POST", &self.path, &headers, &body.to_string())
@@ -192,10 +194,8 @@ impl Agent {
 
     fn request(&self, id: u64, method: &str, mut params: Value) -> Value {
         if self.era == Era::Modern {
-            params["_meta"] = json!({
-                "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-                "io.modelcontextprotocol/clientCapabilities": {},
-            });
+            params["_meta"]["io.modelcontextprotocol/protocolVersion"] = json!("2026-07-28");
+            params["_meta"]["io.modelcontextprotocol/clientCapabilities"] = json!({});
         }
         json!({"jsonrpc":"2.0","id":id,"method":method,"params":params})
     }
@@ -405,22 +405,34 @@ impl Answer {
             .is_some_and(|c| c.eq_ignore_ascii_case("close"))
     }
 
-    /// The message that answers, whichever form it came in.
-    fn message(&self) -> Option<Value> {
-        if !self
+    /// The messages, whichever form they came in.
+    fn messages(&self) -> Vec<Value> {
+        let events = self
             .headers
             .get("content-type")
-            .is_some_and(|t| t.starts_with("text/event-stream"))
-        {
-            return serde_json::from_slice(&self.body).ok();
+            .is_some_and(|t| t.starts_with("text/event-stream"));
+        if !events {
+            return serde_json::from_slice(&self.body).into_iter().collect();
         }
         let text = String::from_utf8_lossy(&self.body).into_owned();
-        let events = text.split("\n\n").map(|event| {
+        let data = text.split("\n\n").map(|event| {
             let data = event.lines().filter_map(|line| line.strip_prefix("data:"));
             data.map(str::trim_start).collect::<Vec<_>>().join("\n")
         });
-        let mut messages = events.filter_map(|data| serde_json::from_str::<Value>(&data).ok());
-        messages.find(|message| message["method"].is_null())
+        data.filter_map(|data| serde_json::from_str(&data).ok()).collect()
+    }
+
+    /// The message that answers.
+    fn message(&self) -> Option<Value> {
+        self.messages()
+            .into_iter()
+            .find(|message| message["method"].is_null())
+    }
+
+    /// Progress of another call than this one.
+    fn stray(&self, id: u64) -> Option<Value> {
+        let stray = |m: &Value| m["method"] == "notifications/progress" && m["params"]["progressToken"] != id;
+        self.messages().into_iter().find(stray)
     }
 
     fn failure(&self) -> Outcome {
@@ -434,6 +446,9 @@ impl Answer {
     }
 
     fn outcome(&self, id: u64) -> Outcome {
+        if let Some(stray) = self.stray(id) {
+            return Outcome::Wrong(format!("progress that is not of {id}: {stray}"));
+        }
         let Some(message) = self.message() else {
             let shown = String::from_utf8_lossy(&self.body[..self.body.len().min(200)]).into_owned();
             return match self.status {
