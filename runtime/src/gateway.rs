@@ -114,6 +114,7 @@ impl Gateway {
             .admin
             .map(|address| {
                 let shown = Arc::new(Admin {
+                    loopback: address.ip().is_loopback(),
                     shared: shared.clone(),
                     health: health.clone(),
                 });

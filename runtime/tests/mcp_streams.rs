@@ -223,6 +223,10 @@ fn a_legacy_client_subscribes_at_a_modern_server() {
         json!({"jsonrpc":"2.0","id":1,"method":"resources/subscribe","params":{"uri":"m://1"}}).to_string();
     let answer = client.post("/mcp", &[("mcp-session-id", &session)], &body);
     assert_eq!(answer.json()["result"], json!({}));
+    let listens = |r: &mcp_support::Request| {
+        r.json()["params"]["notifications"]["resourceSubscriptions"] == json!(["m://1"])
+    };
+    assert!(server.seen().iter().any(listens), "confirmed before it stood");
     let updated = stream.event().expect("an update");
     assert_eq!(updated["params"]["uri"], "m://1");
     let tag = updated["params"]["_meta"].get("io.modelcontextprotocol/subscriptionId");
@@ -257,6 +261,11 @@ fn a_modern_client_listens_at_a_legacy_server() {
         json!({"resourceSubscriptions":["l://1"]}),
         "prompts never change here"
     );
+    let stands = server
+        .seen()
+        .iter()
+        .any(|r| r.rpc_method() == "resources/subscribe");
+    assert!(stands, "acknowledged before it stood");
     let subscribed = server.wait_for("resources/subscribe");
     assert_eq!(subscribed.json()["params"]["uri"], "l://1");
     go.send(()).unwrap();

@@ -141,8 +141,10 @@ pub fn to_legacy(
             s.replace(span, id.to_vec());
         }
         let Some(params) = &message.params else { return };
-        s.remove_member(params.span, "inputResponses")
-            .remove_member(params.span, "requestState");
+        // `task` asked for a task in 2025-11-25; in the modern era that is the server's own decision.
+        for key in ["inputResponses", "requestState", "task"] {
+            s.remove_member(params.span, key);
+        }
         let Some(meta) = &params.meta else { return };
         for key in HOP_KEYS {
             s.remove_member(meta.span, key);

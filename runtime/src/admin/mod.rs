@@ -19,8 +19,15 @@ use crate::{
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::{Request, Response, StatusCode, body::Incoming, service::service_fn};
+use hyper::{
+    Request, Response, StatusCode,
+    body::Incoming,
+    header::{HOST, HeaderValue, ORIGIN},
+    service::service_fn,
+};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use ringway_core::origin;
+use ringway_proto::snapshot::Gateway;
 use serde::Serialize;
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::sync::oneshot;
@@ -57,6 +64,9 @@ pub struct Health {
 
 /// What the admin listener shows.
 pub struct Admin {
+    /// The listener is on a loopback address: reachable by every web page on this machine, so it answers to
+    /// loopback names only, like the listeners for clients.
+    pub loopback: bool,
     /// The data plane.
     pub shared: Arc<Shared>,
     /// The servers.
@@ -116,6 +126,19 @@ async fn accept(listener: tokio::net::TcpListener, admin: Arc<Admin>) {
 }
 
 async fn answer(admin: Arc<Admin>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    let text = |name| {
+        request
+            .headers()
+            .get(name)
+            .map(|value: &HeaderValue| value.as_bytes())
+    };
+    let host = text(HOST).unwrap_or_default();
+    if origin::check(&Gateway::default(), admin.loopback, host, text(ORIGIN)).is_err() {
+        return Ok(plain(
+            StatusCode::FORBIDDEN,
+            "this name or origin is not allowed here\n".into(),
+        ));
+    }
     let get = matches!(*request.method(), hyper::Method::GET | hyper::Method::HEAD);
     Ok(match request.uri().path() {
         _ if !get => plain(StatusCode::METHOD_NOT_ALLOWED, "GET only\n".into()),

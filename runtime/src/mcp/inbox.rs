@@ -67,18 +67,17 @@ fn read(mcp: &Rc<Mcp>, letter: Letter) {
             server,
             uri,
             on,
+            pending,
         } => {
             let note = mcp.notes.of(&session, false);
-            let changed = {
-                let mut watches = note.watches.borrow_mut();
-                if on {
-                    watches.insert((server, uri))
-                } else {
-                    watches.remove(&(server, uri))
-                }
+            let watch = (server.clone(), uri);
+            let changed = if on {
+                note.watches.borrow_mut().insert(watch)
+            } else {
+                note.watches.borrow_mut().remove(&watch)
             };
             if changed {
-                note.watches_changed.notify_waiters();
+                note.watch_changed(&server, pending);
             }
         }
         Letter::Ended(session) => mcp.notes.remove(&session),

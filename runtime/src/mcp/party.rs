@@ -9,6 +9,7 @@ use super::{
     answer::{Answer, Messages},
     outbound::{self, Leg, Wire},
     shared::{Letter, SessionId},
+    streams::ready::Pending,
     view::View,
     worker::Mcp,
 };
@@ -60,6 +61,10 @@ pub struct Note {
     pub watches: RefCell<HashSet<(String, String)>>,
     /// Woken when `watches` change.
     pub watches_changed: tokio::sync::Notify,
+    /// Servers that a stream of this worker listens to on the client's behalf, and by how many streams.
+    listening: RefCell<HashMap<String, usize>>,
+    /// Clients' requests that wait until the watches of a server stand there.
+    pending: RefCell<Vec<(String, Pending)>>,
     used: Cell<Option<Instant>>,
 }
 
@@ -75,6 +80,53 @@ struct Opening {
 #[derive(Default)]
 pub struct Notes {
     by_party: RefCell<HashMap<SessionId, (Rc<Note>, bool)>>,
+}
+
+impl Note {
+    /// Says that a stream listens to `server` until the guard is dropped.
+    pub fn listening(self: &Rc<Self>, server: &str) -> Listening {
+        *self.listening.borrow_mut().entry(server.to_owned()).or_default() += 1;
+        Listening {
+            note: self.clone(),
+            server: server.to_owned(),
+        }
+    }
+
+    /// A watch has changed: whoever listens takes it up and lets `pending` go when it stands; with nobody
+    /// listening nothing is to be waited for.
+    pub fn watch_changed(&self, server: &str, pending: Pending) {
+        if self.listening.borrow().contains_key(server) {
+            self.pending.borrow_mut().push((server.to_owned(), pending));
+        }
+        self.watches_changed.notify_waiters();
+    }
+
+    /// Who waits for this server's watches to stand.
+    pub fn take_pending(&self, server: &str) -> Vec<Pending> {
+        let mut all = self.pending.borrow_mut();
+        let taken = all.extract_if(.., |(of, _)| *of == server);
+        taken.map(|(_, pending)| pending).collect()
+    }
+}
+
+/// See [`Note::listening`].
+pub struct Listening {
+    note: Rc<Note>,
+    server: String,
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        let mut listening = self.note.listening.borrow_mut();
+        if let Some(count) = listening.get_mut(&self.server) {
+            *count -= 1;
+            if *count == 0 {
+                listening.remove(&self.server);
+                drop(listening);
+                self.note.take_pending(&self.server);
+            }
+        }
+    }
 }
 
 impl Notes {

@@ -16,7 +16,7 @@ use std::{
 };
 use tokio::sync::{mpsc, oneshot};
 
-use super::{reply::Frame, stats::Stats};
+use super::{reply::Frame, stats::Stats, streams::ready::Pending};
 
 /// Letters a worker has not read yet. Thousands wait only if the worker hangs; then dropping is right.
 pub const LETTERS_MAX: usize = 4_096;
@@ -108,6 +108,8 @@ pub enum Letter {
         uri: String,
         /// Subscribed or not any more.
         on: bool,
+        /// Let go once that stands at the server.
+        pending: Pending,
     },
     /// A session is over: forget what is known of it.
     Ended(SessionId),

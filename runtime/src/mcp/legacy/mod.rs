@@ -276,8 +276,8 @@ impl Legacy<'_> {
         let message = out.message()?;
         let id = relay::id_of(&out.doc, &message);
         match message.method(&out.doc) {
-            Some("resources/subscribe") => return Ok(self.watch(&out, &message, &id, true)),
-            Some("resources/unsubscribe") => return Ok(self.watch(&out, &message, &id, false)),
+            Some("resources/subscribe") => return Ok(self.watch(&out, &message, &id, true).await),
+            Some("resources/unsubscribe") => return Ok(self.watch(&out, &message, &id, false).await),
             _ => {}
         }
         let registration: Registration = self.mcp.calls.register(Some((self.session.party.id, id)));
@@ -298,15 +298,19 @@ impl Legacy<'_> {
 
     /// A modern server has no `resources/subscribe`: the wish is noted on every worker, and whichever holds the
     /// session's GET stream listens for it.
-    fn watch(&self, out: &Outgoing, message: &Message, id: &Bytes, on: bool) -> Reply {
+    async fn watch(&self, out: &Outgoing, message: &Message, id: &Bytes, on: bool) -> Reply {
         let uri = message.uri(&out.doc).unwrap_or_default().into_owned();
         let (session, server) = (self.session.party.id, out.server_name().to_owned());
+        let (pending, ready) = streams::ready::pair();
         self.mcp.shared.write_all(|| Letter::Watch {
             session,
             server: server.clone(),
             uri: uri.clone(),
             on,
+            pending: pending.clone(),
         });
+        drop(pending);
+        ready.wait().await;
         Reply::Message(translate::result::render(id, b"{}").into())
     }
 }

@@ -6,6 +6,7 @@
 
 mod lists_changed;
 mod owner;
+pub mod ready;
 mod upstream;
 
 pub use owner::Owner;
@@ -29,8 +30,8 @@ use ringway_proto::{
     json::{self, Kind},
     rpc::Message,
 };
-use std::{collections::BTreeMap, rc::Rc};
-use tokio::sync::mpsc;
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
+use tokio::sync::{mpsc, watch};
 
 /// Resources one listen request may watch; each costs a subscription at a server.
 const WATCHED_MAX: usize = 256;
@@ -78,14 +79,27 @@ impl Form {
 
 type Part = LocalBoxFuture<'static, ()>;
 
-/// Runs the parts until the client goes or the owner loses the stream; parts that are done end nothing.
-fn start(mcp: &Rc<Mcp>, owner: Owner, wants: Wants, form: Form, tx: mpsc::Sender<Frame>, parts: Vec<Part>) {
+/// Whether a stream has begun: a listen begins with its acknowledgement, and nothing may come before it.
+pub type Begun = watch::Receiver<bool>;
+
+/// Runs the parts until the client goes or the owner loses the stream; parts that are done end nothing. `begin`
+/// sends what must come first.
+fn start(
+    mcp: &Rc<Mcp>,
+    owner: Owner,
+    wants: Wants,
+    form: Form,
+    tx: mpsc::Sender<Frame>,
+    begin: Part,
+    parts: Vec<Part>,
+) {
     let mcp = mcp.clone();
     io::spawn(async move {
-        let (changes, lost) = (
-            lists_changed::run(&mcp, &owner, wants, &form, &tx),
-            owner.clone().lost(mcp.clone()),
-        );
+        let changes = async {
+            begin.await;
+            lists_changed::run(&mcp, &owner, wants, &form, &tx).await;
+        };
+        let lost = owner.clone().lost(mcp.clone());
         tokio::select! {
             () = tx.closed() => {}
             () = lost => if let Some(last) = form.end() {
@@ -163,7 +177,15 @@ pub fn session(
         prompts: merged,
         resources: merged,
     };
-    start(mcp, owner, wants, Form::Plain, tx, parts);
+    start(
+        mcp,
+        owner,
+        wants,
+        Form::Plain,
+        tx,
+        Box::pin(std::future::ready(())),
+        parts,
+    );
     Ok(Reply::Events(Frames::new(rx)))
 }
 
@@ -192,8 +214,9 @@ pub fn listen(mcp: &Rc<Mcp>, call: &Call, doc: &Bytes, message: &Message) -> Res
     let watched = watched_uris(call, doc, filter)?;
     let id = relay::id_of(doc, message);
     let (tx, rx) = mpsc::channel(RELAY_MESSAGES_MAX);
-    // An empty channel of four takes the first message at once.
-    _ = tx.try_send(Frame::note(acknowledgement(&id, &wants, &watched)));
+    let acknowledgement = Frame::note(acknowledgement(&id, &wants, &watched));
+    let (pending, ready) = ready::pair();
+    let (begin, begun) = watch::channel(false);
 
     let form = Form::Tagged(id);
     let mut by_server: BTreeMap<u16, Vec<Watched>> = BTreeMap::new();
@@ -228,6 +251,8 @@ pub fn listen(mcp: &Rc<Mcp>, call: &Call, doc: &Bytes, message: &Message) -> Res
                 .and_then(|m| m.client_info)
                 .map(|i| doc.slice(i.range())),
             frames: tx.clone(),
+            pending: Rc::new(RefCell::new(vec![pending.clone()])),
+            begun: begun.clone(),
         };
         parts.push(Box::pin(async move {
             tokio::select! {
@@ -241,7 +266,15 @@ pub fn listen(mcp: &Rc<Mcp>, call: &Call, doc: &Bytes, message: &Message) -> Res
     } else {
         Wants::default()
     };
-    start(mcp, owner, from_catalogue, form, tx, parts);
+    drop(pending);
+    let frames = tx.clone();
+    let begin = Box::pin(async move {
+        ready.wait().await;
+        // The stream's task ends by itself when the client is gone.
+        _ = frames.send(acknowledgement).await;
+        begin.send_replace(true);
+    });
+    start(mcp, owner, from_catalogue, form, tx, begin, parts);
     Ok(Reply::Events(Frames::new(rx)))
 }
 

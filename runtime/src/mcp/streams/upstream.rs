@@ -3,7 +3,7 @@
 //! Each function here keeps one stream at one server open for as long as the client's stream lasts, comes back
 //! with growing pauses when the server closes it, and gives up only where the server says that it has none.
 
-use super::{Form, Wants};
+use super::{Begun, Form, Wants, ready::Pending};
 use crate::{
     io,
     mcp::{
@@ -26,8 +26,13 @@ use ringway_proto::{
     revision::Revision,
     rpc::{self, Shape},
 };
-use std::{cell::Cell, collections::HashMap, rc::Rc, time::Duration};
-use tokio::sync::mpsc;
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    rc::Rc,
+    time::Duration,
+};
+use tokio::sync::{mpsc, watch};
 
 /// First pause before a stream is opened again; doubles up to [`PAUSE_MAX`] while it fails.
 const PAUSE_MIN: Duration = Duration::from_millis(500);
@@ -106,9 +111,12 @@ pub async fn watched(
     frames: mpsc::Sender<Frame>,
 ) {
     let note = mcp.notes.of(&session.party.id, false);
+    let _listening = note.listening(&name);
+    let pending: Rc<RefCell<Vec<Pending>>> = Rc::default();
     loop {
         let changed = note.watches_changed.notified();
         let uris: Vec<(String, String)> = {
+            pending.borrow_mut().extend(note.take_pending(&name));
             let watches = note.watches.borrow();
             watches
                 .iter()
@@ -117,6 +125,7 @@ pub async fn watched(
                 .collect()
         };
         if uris.is_empty() && !lists {
+            pending.borrow_mut().clear();
             changed.await;
             continue;
         }
@@ -133,6 +142,8 @@ pub async fn watched(
             capabilities: Some(session.capabilities.clone()),
             info: session.info.clone(),
             frames: frames.clone(),
+            pending: pending.clone(),
+            begun: watch::channel(true).1,
         };
         tokio::select! {
             () = listener.run() => return,
@@ -159,6 +170,10 @@ pub struct Listener {
     pub info: Option<Bytes>,
     /// To the client.
     pub frames: mpsc::Sender<Frame>,
+    /// Let go once the server has confirmed, or was found not to.
+    pub pending: Rc<RefCell<Vec<Pending>>>,
+    /// Nothing is sent before.
+    pub begun: Begun,
 }
 
 impl Listener {
@@ -177,11 +192,17 @@ impl Listener {
             } else {
                 true
             };
+            // Nobody waits for a server through its pauses.
+            self.established();
             if !more {
                 return;
             }
             pause.wait().await;
         }
+    }
+
+    fn established(&self) {
+        self.pending.borrow_mut().clear();
     }
 
     /// One `subscriptions/listen` at a modern server; false when it has no such method.
@@ -268,13 +289,21 @@ impl Listener {
             let params = [br#"{"uri":"#.as_slice(), &translate::quoted(uri), b"}"].concat();
             let id = (n + 1).to_string();
             let doc = translate::result::render_request(id.as_bytes(), "resources/subscribe", Some(&params));
-            if outbound::post(&self.mcp, view, server, Wire::Legacy(&leg.leg), doc.into(), false)
-                .await
-                .is_err()
-            {
-                return true;
+            let answer =
+                outbound::post(&self.mcp, view, server, Wire::Legacy(&leg.leg), doc.into(), false).await;
+            let Ok(answer) = answer else { return true };
+            // A head may come before the server has looked at the message; its answer does not.
+            let bytes_max = self.mcp.shared.limits.reply_bytes_max;
+            if let Some(mut answers) = Messages::of(&self.server, answer, bytes_max) {
+                while let Some(Ok(incoming)) = answers.next().await {
+                    let shape = rpc::scan(&incoming.doc).map(|m| m.shape());
+                    if matches!(shape, Ok(Shape::Result | Shape::Error)) {
+                        break;
+                    }
+                }
             }
         }
+        self.established();
         pause.reset();
         self.pass_on(Messages::events(
             &self.server,
@@ -300,9 +329,14 @@ impl Listener {
                 }
                 continue;
             }
+            if message.method(&incoming.doc) == Some("notifications/subscriptions/acknowledged") {
+                self.established();
+            }
             let Some(doc) = self.shown(&incoming.doc, &message) else {
                 continue;
             };
+            // An error means that the stream is over, which its own task sees to.
+            _ = self.begun.clone().wait_for(|begun| *begun).await;
             if self.frames.send(Frame::note(doc)).await.is_err() {
                 return;
             }
