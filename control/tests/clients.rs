@@ -4,8 +4,9 @@
 //! A client says one JSON line a step; what each step must say is [`expected`], the same for every client and era.
 //! Every test holds the conversation with the fixture directly first, so that a peer's fault is not put on us.
 //!
-//! Where the gateway stands in for subscriptions (between eras, and on `/mcp`) it confirms one before the server
-//! has; an update in that moment is not passed on. Clients are `--patient` there: they provoke it again.
+//! A client opens its stream beside its next request, and an update before the stream stands reaches nobody. Between
+//! eras and on `/mcp` the stream is one hop longer, so clients are `--patient` there: they provoke the update again.
+//! That a subscription is not confirmed before it stands is held by `runtime/tests/mcp_streams.rs`.
 
 #![allow(clippy::expect_used, reason = "a panic in a test is its report")]
 
