@@ -47,7 +47,7 @@ pub struct Agent {
     session: Option<String>,
     key: Option<String>,
     /// Set when the last answer said `connection: close`.
-    pub told_to_close: bool,
+    told_to_close: bool,
 }
 
 /// Ids no two requests of this process share, so that an answer that strays is noticed.
@@ -134,6 +134,13 @@ impl Agent {
     pub fn reads_little(&mut self) {
         let reader = self.wire.reader().expect("connected");
         rustix::net::sockopt::set_socket_recv_buffer_size(reader.get_ref(), 4096).expect("set");
+    }
+
+    /// Whether its connection is not to be used again: it was told so, or, where the head of a streamed answer had
+    /// left before, it is closed. Waits for that.
+    pub fn is_let_go(&mut self) -> bool {
+        let closed = |reader: &mut BufReader<TcpStream>| reader.fill_buf().is_ok_and(<[u8]>::is_empty);
+        self.told_to_close || self.wire.reader.as_mut().is_none_or(closed)
     }
 
     /// Whether bytes of an answer have come. Waits for them.

@@ -155,8 +155,8 @@ fn one_order_lets_every_call_finish_and_leaves_nothing_behind() {
         let outcome = agent.answer_to(id);
         assert!(outcome.is(&right), "{outcome:?} instead of {right:?}");
         assert!(
-            agent.told_to_close,
-            "the answer {right:?} did not say connection: close"
+            agent.is_let_go(),
+            "the answer {right:?} neither said connection: close nor ended its connection"
         );
     }
     let status = scene.gateway.ended();
