@@ -59,7 +59,16 @@ pub async fn answer(mcp: &Rc<Mcp>, call: &Call, doc: &Bytes, message: &Message) 
         "server/discover" | "tools/list" | "prompts/list" | "resources/list" | "resources/templates/list" => {
             match pipeline::whole_server(caller) {
                 // A server that knows no discovery is described by what the registry found.
-                Some(server) if method != "server/discover" || call.view.server(server).modern => {
+                Some(server) if method == "server/discover" && call.view.server(server).modern => {
+                    let reply = pipeline::passed(&exchange, caller, doc, message).await?;
+                    discovered(
+                        reply,
+                        mcp.shared.limits.reply_bytes_max,
+                        &call.view.server(server).name,
+                    )
+                    .await
+                }
+                Some(_) if method != "server/discover" => {
                     pipeline::passed(&exchange, caller, doc, message).await
                 }
                 _ => lists::answer(mcp, call, Era::Modern, doc, message),
@@ -90,6 +99,31 @@ pub async fn answer(mcp: &Rc<Mcp>, call: &Call, doc: &Bytes, message: &Message) 
         },
         _ => pipeline::passed(&exchange, caller, doc, message).await,
     }
+}
+
+/// A server's own word about itself, with the revisions that are spoken at this endpoint in place of its own: what
+/// it does not speak, the gateway translates.
+async fn discovered(reply: Reply, bytes_max: usize, server: &str) -> Result<Reply, Rejection> {
+    if matches!(reply, Reply::MessageWithStatus(..)) {
+        return Ok(reply);
+    }
+    let doc = reply
+        .into_message(bytes_max)
+        .await
+        .ok_or(Rejection::UpstreamReset(server.to_owned()))?;
+    let message = rpc::scan(&doc).map_err(|_| Rejection::UpstreamProtocol(server.to_owned()))?;
+    let Some(own) = message.result_member(&doc, "supportedVersions") else {
+        return Ok(Reply::Message(doc));
+    };
+    let spoken: Vec<String> = Revision::ALL
+        .iter()
+        .rev()
+        .map(|r| format!("\"{}\"", r.as_str()))
+        .collect();
+    let mut splice = json::Splice::new(&doc);
+    splice.replace(own, format!("[{}]", spoken.join(",")).into_bytes());
+    let doc = splice.finish().map_err(|_| Rejection::Internal)?;
+    Ok(Reply::Message(doc.into()))
 }
 
 struct Modern<'a> {
