@@ -12,6 +12,7 @@
 
 use crate::config::Surroundings;
 use ring::rand::{SecureRandom, SystemRandom};
+use ringway_core::seal::SealKey;
 use std::{
     fs::{DirBuilder, File, OpenOptions, Permissions},
     io::{self, Read, Write},
@@ -132,26 +133,13 @@ impl std::fmt::Debug for SessionKey {
 impl SessionKeys {
     /// Reads the file's text. The error names the line, never its content.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let mut keys: Vec<SessionKey> = Vec::new();
-        for (index, line) in text.lines().enumerate() {
-            let line = line.split('#').next().unwrap_or("").trim();
-            if line.is_empty() {
-                continue;
-            }
-            let number = index + 1;
-            let usage = format!("line {number}: expected an id from 0 to 255 and 64 hex digits");
-            let (id, secret) = line.split_once(char::is_whitespace).ok_or(&usage)?;
-            let id: u8 = id.parse().map_err(|_| &usage)?;
-            let mut key = SessionKey { id, secret: [0; 32] };
-            hex::decode_to_slice(secret.trim(), &mut key.secret).map_err(|_| &usage)?;
-            if keys.iter().any(|other| other.id == id) {
-                return Err(format!("line {number}: the id {id} stands twice"));
-            }
-            keys.push(key);
-        }
-        if keys.is_empty() {
-            return Err("the file holds no key".to_owned());
-        }
+        let keys = SealKey::parse_file(text)?.into_iter();
+        let keys = keys
+            .map(|key| SessionKey {
+                id: key.id,
+                secret: key.bytes,
+            })
+            .collect();
         Ok(Self { keys })
     }
 

@@ -9,13 +9,13 @@ pub mod exit;
 pub mod gateway;
 pub mod import;
 pub mod keys;
-pub mod log;
 pub mod place;
 pub mod tools;
 
 use crate::{doctor, up};
 use clap::{Parser, Subcommand};
 use exit::{Exit, Stop, note};
+use ringway_runtime::log;
 use std::process::ExitCode;
 
 /// An MCP gateway: one URL for all your MCP servers, with keys, roles and a record of every call.

@@ -26,7 +26,6 @@ pub use source::Source;
 use crate::{
     cli::{
         exit::{Exit, Stop, note},
-        log,
         place::{StateArgs, open_state, state_path},
     },
     config::{Config, LogFormat, Secret, watch},
@@ -35,6 +34,7 @@ use crate::{
 };
 use clap::Args;
 use plane::Plane;
+use ringway_runtime::log;
 use ringway_sandbox::Sandbox;
 use serving::{Serving, Signals, stop_early};
 use sockets::Sockets;

@@ -136,22 +136,8 @@ impl Exchange for Modern<'_> {
     type Answer = Reply;
 
     async fn forward(&self, authorized: AuthorizedCall) -> Result<Reply, Rejection> {
-        let (server, tool) = (authorized.server(), authorized.tool());
-        let (doc, name) = authorized.into_parts();
-        let at = self.call.view.server(server);
-        self.call.record.target(&at.name, name.as_deref());
-        if !at.ready {
-            return Err(Rejection::ServerNotReady(at.name.to_string()));
-        }
-        let out = Outgoing {
-            mcp: self.mcp.clone(),
-            view: self.call.view.clone(),
-            server,
-            doc,
-            name,
-            tool,
-        };
-        if at.modern {
+        let out = Outgoing::of(self.mcp, self.call, authorized)?;
+        if out.view.server(out.server).modern {
             self.to_modern(out).await
         } else {
             self.to_legacy(out).await

@@ -187,22 +187,8 @@ impl Exchange for Legacy<'_> {
     type Answer = Reply;
 
     async fn forward(&self, authorized: AuthorizedCall) -> Result<Reply, Rejection> {
-        let (server, tool) = (authorized.server(), authorized.tool());
-        let (doc, name) = authorized.into_parts();
-        let at = self.call.view.server(server);
-        self.call.record.target(&at.name, name.as_deref());
-        if !at.ready {
-            return Err(Rejection::ServerNotReady(at.name.to_string()));
-        }
-        let out = Outgoing {
-            mcp: self.mcp.clone(),
-            view: self.call.view.clone(),
-            server,
-            doc,
-            name,
-            tool,
-        };
-        if at.revision_legacy.is_some() {
+        let out = Outgoing::of(self.mcp, self.call, authorized)?;
+        if out.view.server(out.server).revision_legacy.is_some() {
             self.to_legacy(out).await
         } else {
             self.to_modern(out).await
@@ -340,18 +326,18 @@ fn passed(server: &str, answer: Answer) -> Result<Reply, Rejection> {
     }
 }
 
+/// GET and DELETE went with the sessions (2026-07-28, "Streamable HTTP").
+fn not_modern(call: &Call) -> Result<(), Rejection> {
+    let stated = call.head.headers.get("mcp-protocol-version");
+    match stated.and_then(|v| Revision::parse(v)).map(Revision::era) {
+        Some(Era::Modern) => Err(Rejection::MethodNotAllowed("POST")),
+        _ => Ok(()),
+    }
+}
+
 /// GET: the session's own stream.
 pub async fn get(mcp: &Rc<Mcp>, call: &Call) -> Result<Reply, Rejection> {
-    if call
-        .head
-        .headers
-        .get("mcp-protocol-version")
-        .and_then(|v| Revision::parse(v))
-        .map(Revision::era)
-        == Some(Era::Modern)
-    {
-        return Err(Rejection::MethodNotAllowed("POST"));
-    }
+    not_modern(call)?;
     let session = Session::of(mcp, call)?;
     if mcp.shared.is_draining() {
         return Err(Rejection::Draining);
@@ -387,16 +373,7 @@ pub async fn get(mcp: &Rc<Mcp>, call: &Call) -> Result<Reply, Rejection> {
 
 /// DELETE: the session ends, here and at every server.
 pub async fn delete(mcp: &Rc<Mcp>, call: &Call) -> Result<Reply, Rejection> {
-    if call
-        .head
-        .headers
-        .get("mcp-protocol-version")
-        .and_then(|v| Revision::parse(v))
-        .map(Revision::era)
-        == Some(Era::Modern)
-    {
-        return Err(Rejection::MethodNotAllowed("POST"));
-    }
+    not_modern(call)?;
     let session = Session::of(mcp, call)?;
     mcp.shared.ended.insert(&session.party.id);
     let legs = known_legs(mcp, call, &session);

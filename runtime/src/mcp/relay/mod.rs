@@ -15,9 +15,15 @@ pub mod merged;
 pub mod to_legacy;
 pub mod to_modern;
 
-use super::{answer::Answer, reply::Frame, view::View, worker::Mcp};
+use super::{
+    answer::Answer,
+    reply::Frame,
+    view::View,
+    worker::{Call, Mcp},
+};
 use bytes::Bytes;
 use ringway_core::{
+    pipeline::AuthorizedCall,
     rejection::Rejection,
     snapshot::{ServerIndex, ToolIndex},
 };
@@ -41,6 +47,26 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
+    /// An authorised call on its way; a server that no probe has reached yet takes none.
+    pub fn of(mcp: &Rc<Mcp>, call: &Call, authorized: AuthorizedCall) -> Result<Self, Rejection> {
+        let (server, tool) = (authorized.server(), authorized.tool());
+        let (doc, name) = authorized.into_parts();
+        let at = call.view.server(server);
+        call.record.target(&at.name, name.as_deref());
+        if !at.ready {
+            return Err(Rejection::ServerNotReady(at.name.to_string()));
+        }
+        let (mcp, view) = (mcp.clone(), call.view.clone());
+        Ok(Self {
+            mcp,
+            view,
+            server,
+            doc,
+            name,
+            tool,
+        })
+    }
+
     /// The server's name.
     pub fn server_name(&self) -> &str {
         &self.view.server(self.server).name
