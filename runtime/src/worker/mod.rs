@@ -218,8 +218,22 @@ impl Workers {
             }
         }
         let watched = workers.handle.shared.vitals.clone();
+        // Weak: workers end when nobody else reaches them any more.
+        let inboxes: Vec<_> = workers
+            .handle
+            .shared
+            .inboxes
+            .iter()
+            .map(|inbox| inbox.downgrade())
+            .collect();
+        let wake = move |worker: usize| {
+            if let Some(inbox) = inboxes.get(worker).and_then(|inbox| inbox.upgrade()) {
+                // A full inbox has woken it already.
+                let _ = inbox.try_send(Message::Run(Box::new(|| Box::pin(std::future::ready(())))));
+            }
+        };
         let watcher = std::thread::Builder::new().name("worker-watch".to_owned());
-        if let Err(error) = watcher.spawn(move || vitals::watch(&watched, &watch_rx)) {
+        if let Err(error) = watcher.spawn(move || vitals::watch(&watched, wake, &watch_rx)) {
             tracing::warn!("workers are not watched for stalls: {error}");
         }
         Ok(workers)
