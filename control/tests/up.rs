@@ -101,7 +101,7 @@ impl Gateway {
         let mut stream = std::net::TcpStream::connect(&self.admin).unwrap();
         std::io::Write::write_all(
             &mut stream,
-            b"GET /readyz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n",
+            b"GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n",
         )
         .unwrap();
         let mut answer = String::new();
