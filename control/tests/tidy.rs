@@ -9,7 +9,7 @@ use std::{
 };
 
 /// Which of our crates each one may use (docs/architecture.md, "Code map").
-const ARROWS: [(&str, &[&str]); 5] = [
+const ARROWS: [(&str, &[&str]); 7] = [
     ("ringway-proto", &[]),
     ("ringway-core", &["ringway-proto"]),
     ("ringway-runtime", &["ringway-core", "ringway-proto"]),
@@ -23,6 +23,12 @@ const ARROWS: [(&str, &[&str]); 5] = [
             "ringway-sandbox",
         ],
     ),
+    (
+        "ringway-bench",
+        &["ringway-core", "ringway-proto", "ringway-runtime"],
+    ),
+    // A black box from outside: it must be able to test any server.
+    ("ringway-loadtest", &["ringway-proto"]),
 ];
 
 /// Crates that must not reach a decision's or a format's crate, not even through others: they do I/O or keep time.

@@ -1,0 +1,3 @@
+//! The `ringway-loadtest` command.
+
+fn main() {}
