@@ -5,5 +5,7 @@
 //! written, compared and judged; `upstream` is an MCP server to stand behind whatever is being measured; `fleet`
 //! lets several generators act as one. `report::model` is the seam between the engine and everything that shows.
 
+pub mod cli;
+pub mod engine;
 pub mod report;
 pub mod wire;

@@ -1,3 +1,7 @@
 //! The `ringway-loadtest` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ringway_loadtest::cli::main()
+}

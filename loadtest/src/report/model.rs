@@ -128,7 +128,7 @@ pub struct Stage {
 }
 
 /// One second of the run.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Moment {
     /// Its start, seconds from the start of measuring.
     pub at_s: f64,

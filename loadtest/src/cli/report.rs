@@ -1,0 +1,12 @@
+//! `ringway-loadtest report`: draw, compare and judge finished runs.
+
+use super::{Exit, Failure};
+
+/// Its flags.
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+/// Does it.
+pub fn run(_args: Args) -> Result<Exit, Failure> {
+    Err(Failure::Input("not available in this build".to_owned()))
+}

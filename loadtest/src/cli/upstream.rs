@@ -1,0 +1,12 @@
+//! `ringway-loadtest upstream`: serve an MCP server that is fast, and faulty on demand.
+
+use super::{Exit, Failure};
+
+/// Its flags.
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+/// Does it.
+pub fn run(_args: Args) -> Result<Exit, Failure> {
+    Err(Failure::Input("not available in this build".to_owned()))
+}
