@@ -1,8 +1,12 @@
 //! What a run leaves behind, and what it shows on the way.
 //!
 //! `model` is the report itself and `progress` the run's state while it goes on: the two seams to the engine.
-//! `latency` turns the engine's histograms into the report's figures and back.
+//! `latency` turns the engine's histograms into the report's figures and back, `outcome` adds outcomes up. `figures`
+//! spells numbers for people; `thresholds` judges.
 
+pub mod figures;
 pub mod latency;
 pub mod model;
+pub mod outcome;
 pub mod progress;
+pub mod thresholds;

@@ -45,6 +45,8 @@ pub struct Progress {
     pub operations: Vec<OperationProgress>,
     /// CPU time of the busiest generator thread over the last second, 0 to 1.
     pub busiest_thread: f64,
+    /// The generator's own lateness at its 99th percentile over the last second, microseconds.
+    pub lateness_p99_us: f64,
     /// Whether the generator, not the target, seems to set the pace.
     pub limited: bool,
 }
