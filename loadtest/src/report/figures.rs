@@ -13,7 +13,7 @@ pub fn time(micros: f64) -> String {
     }
     // The unit is chosen after rounding to three digits, so that 999.9 µs becomes 1.00 ms and not 1000 µs.
     let (scaled, unit) = match micros.abs() {
-        zero if zero == 0.0 => return "0 µs".to_owned(),
+        0.0 => return "0 µs".to_owned(),
         small if small < 0.9995 => (micros * 1e3, "ns"),
         small if small < 999.5 => (micros, "µs"),
         middle if middle < 999_500.0 => (micros / 1e3, "ms"),
