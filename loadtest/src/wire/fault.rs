@@ -74,17 +74,7 @@ impl Fault {
 
     /// A failed read or write; `doing` says which.
     pub(super) fn of_io(doing: &'static str, error: &io::Error) -> Self {
-        let tls = error
-            .get_ref()
-            .is_some_and(|inner| inner.downcast_ref::<rustls::Error>().is_some());
-        let kind = match error.kind() {
-            _ if tls => FaultKind::Tls,
-            io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe => {
-                FaultKind::Reset
-            }
-            io::ErrorKind::TimedOut => FaultKind::Timeout,
-            _ => FaultKind::Closed,
-        };
+        let kind = of_io_kind(error);
         Self::new(kind, format!("{doing}: {error}"))
     }
 
@@ -94,6 +84,21 @@ impl Fault {
 
     pub(super) fn closed(text: &'static str) -> Self {
         Self::new(FaultKind::Closed, text)
+    }
+}
+
+/// What a failed read or write of the stream below means.
+pub(super) fn of_io_kind(error: &io::Error) -> FaultKind {
+    let inner = error.get_ref();
+    if inner.is_some_and(|inner| inner.downcast_ref::<rustls::Error>().is_some()) {
+        return FaultKind::Tls;
+    }
+    match error.kind() {
+        io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe => {
+            FaultKind::Reset
+        }
+        io::ErrorKind::TimedOut => FaultKind::Timeout,
+        _ => FaultKind::Closed,
     }
 }
 

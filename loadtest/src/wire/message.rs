@@ -41,9 +41,7 @@ pub struct Head {
     /// For HTTP/1.1: start line and fields, up to where the body's length is said.
     pub(super) rendered: Vec<u8>,
     /// For HTTP/2.
-    #[expect(dead_code, reason = "HTTP/2 is the next step")]
     pub(super) uri: Uri,
-    #[expect(dead_code, reason = "HTTP/2 is the next step")]
     pub(super) fields: HeaderMap,
 }
 
@@ -93,6 +91,23 @@ impl Head {
             uri,
             fields: map,
         })
+    }
+
+    /// The pseudo-fields of HTTP/2 as text.
+    pub(super) fn pseudo_bytes(&self) -> u64 {
+        let method = self.method.http();
+        let parts = [
+            ":method",
+            method.as_str(),
+            ":scheme",
+            self.uri.scheme_str().unwrap_or_default(),
+            ":authority",
+            self.uri.authority().map_or("", http::uri::Authority::as_str),
+            ":path",
+            self.uri.path(),
+            self.uri.query().unwrap_or_default(),
+        ];
+        parts.iter().map(|part| part.len() as u64).sum()
     }
 }
 

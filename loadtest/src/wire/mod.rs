@@ -10,6 +10,7 @@
 
 mod fault;
 mod http1;
+mod http2;
 mod message;
 mod reply;
 mod stream;
@@ -28,6 +29,7 @@ pub use target::{HttpChoice, Target, TargetError, TargetOptions, Trust};
 
 use fault::Halt;
 use http1::Http1;
+use http2::Http2;
 use reply::Carrier;
 use std::time::Instant;
 use watch::Watch;
@@ -46,6 +48,7 @@ pub struct Connection {
 
 enum Speaks {
     Http1(Box<Http1>),
+    Http2(Box<Http2>),
 }
 
 impl Connection {
@@ -56,31 +59,47 @@ impl Connection {
 
     /// Connects, with options.
     pub async fn open_with(target: &Target, options: &OpenOptions) -> Result<Self, Fault> {
+        let limit = target.connect_timeout();
+        match tokio::time::timeout(limit, Self::open_untimed(target, options)).await {
+            Ok(opened) => opened,
+            Err(_) => Err(Fault::new(
+                FaultKind::Connect,
+                format!("{target}: no connection within {} ms", limit.as_millis()),
+            )),
+        }
+    }
+
+    async fn open_untimed(target: &Target, options: &OpenOptions) -> Result<Self, Fault> {
         let stream = stream::connect(target, options).await?;
         let http2 = match target.http() {
             HttpChoice::Http1 => false,
             HttpChoice::Auto => stream.is_http2_agreed(),
+            HttpChoice::Http2 if target.is_tls() && !stream.is_http2_agreed() => {
+                let text = format!("{target}: the server did not agree to HTTP/2 (ALPN)");
+                return Err(Fault::new(FaultKind::Tls, text));
+            }
             HttpChoice::Http2 => true,
         };
-        if http2 {
-            return Err(Fault::protocol("HTTP/2 is not spoken yet"));
-        }
-        Ok(Self {
-            speaks: Speaks::Http1(Box::new(Http1::new(stream))),
-        })
+        let speaks = if http2 {
+            Speaks::Http2(Box::new(http2::open(stream, options).await?))
+        } else {
+            Speaks::Http1(Box::new(Http1::new(stream)))
+        };
+        Ok(Self { speaks })
     }
 
     /// Whether several calls can be under way at once, each through its own [`Connection::share`].
     pub fn is_multiplexed(&self) -> bool {
-        match &self.speaks {
-            Speaks::Http1(_) => false,
-        }
+        matches!(self.speaks, Speaks::Http2(_))
     }
 
     /// Another handle on the same connection; none over HTTP/1.1.
     pub fn share(&self) -> Option<Self> {
         match &self.speaks {
             Speaks::Http1(_) => None,
+            Speaks::Http2(http) => Some(Self {
+                speaks: Speaks::Http2(Box::new(http.share())),
+            }),
         }
     }
 
@@ -88,6 +107,7 @@ impl Connection {
     pub fn capacity(&self) -> usize {
         match &self.speaks {
             Speaks::Http1(http) => usize::from(http.is_reusable()),
+            Speaks::Http2(http) => http.capacity(),
         }
     }
 
@@ -95,6 +115,7 @@ impl Connection {
     pub fn is_reusable(&self) -> bool {
         match &self.speaks {
             Speaks::Http1(http) => http.is_reusable(),
+            Speaks::Http2(http) => http.takes_calls(),
         }
     }
 
@@ -121,9 +142,18 @@ impl Connection {
         let now = Instant::now();
         let mut watch = Watch::new(want, now);
         let mut answer = Answer::begun(now, 0);
-        let Speaks::Http1(http) = &mut self.speaks;
-        match http.begin(request, &mut answer, &mut watch).await {
-            Ok(body) => Ok(Reply::new(Carrier::Http1(http, body), answer, watch, *want)),
+        let begun = match &mut self.speaks {
+            Speaks::Http1(http) => http
+                .begin(request, &mut answer, &mut watch)
+                .await
+                .map(|body| Carrier::Http1(http, body)),
+            Speaks::Http2(http) => http
+                .begin(request, &mut answer, &mut watch)
+                .await
+                .map(|body| Carrier::Http2(Box::new(body))),
+        };
+        match begun {
+            Ok(carrier) => Ok(Reply::new(carrier, answer, watch, *want)),
             Err(Halt::Fault(fault)) => Err(fault),
             Err(Halt::Abandoned) => Ok(Reply::abandoned(answer, watch, *want)),
         }

@@ -3,6 +3,7 @@
 use super::{
     fault::{Fault, FaultKind, Halt},
     http1::{self, Http1},
+    http2,
     message::{Abandon, Answer, BodyWish, Content, Ended, Flow, Want},
     watch::Watch,
 };
@@ -24,7 +25,8 @@ pub struct Reply<'c> {
 
 pub(super) enum Carrier<'c> {
     Http1(&'c mut Http1, http1::Body),
-    /// The call was abandoned before there was an answer.
+    Http2(Box<http2::Body<'c>>),
+    /// The call was abandoned before there was an answer, or its stream was.
     Nothing,
 }
 
@@ -35,6 +37,7 @@ impl Carrier<'_> {
                 let piece = body.piece(http, watch).await?;
                 Ok(piece.map(|bytes| (bytes, http.read_at())))
             }
+            Self::Http2(body) => body.piece(watch).await,
             Self::Nothing => Ok(None),
         }
     }
@@ -43,7 +46,16 @@ impl Carrier<'_> {
     fn bytes_in(&self) -> u64 {
         match self {
             Self::Http1(http, _) => http.bytes_in(),
+            Self::Http2(body) => body.bytes_in(),
             Self::Nothing => 0,
+        }
+    }
+
+    /// The body's length where it was told and is not known to be more than can be had in one piece.
+    fn length(&self) -> u64 {
+        match self {
+            Self::Http2(body) => body.length().unwrap_or_default(),
+            Self::Http1(..) | Self::Nothing => 0,
         }
     }
 }
@@ -180,6 +192,8 @@ impl<'c> Reply<'c> {
                 continue;
             }
             if joined.is_empty() {
+                let length = usize::try_from(self.carrier.length()).unwrap_or(bytes_max);
+                joined.reserve(length.min(bytes_max));
                 joined.extend_from_slice(&std::mem::take(&mut kept));
             }
             joined.extend_from_slice(&piece);
@@ -191,7 +205,9 @@ impl<'c> Reply<'c> {
     /// The next piece, its bytes and time counted but its meaning not.
     async fn piece_uncounted(&mut self) -> Result<Option<Bytes>, Fault> {
         let piece = self.carrier.piece(&mut self.watch).await;
-        self.answer.bytes_in = self.carrier.bytes_in();
+        if !matches!(self.carrier, Carrier::Nothing) {
+            self.answer.bytes_in = self.carrier.bytes_in();
+        }
         match piece {
             Ok(Some((bytes, at))) => {
                 self.answer.body_bytes += bytes.len() as u64;
@@ -238,10 +254,11 @@ impl<'c> Reply<'c> {
     }
 
     fn walk_away(&mut self, ended: Ended) {
-        match &mut self.carrier {
-            Carrier::Http1(http, _) => http.close(),
-            Carrier::Nothing => {}
+        if let Carrier::Http1(http, _) = &mut self.carrier {
+            http.close();
         }
+        // Over HTTP/2 this resets the stream.
+        self.carrier = Carrier::Nothing;
         // Events that came with the last one wanted are not read.
         self.parser = None;
         self.end(ended);

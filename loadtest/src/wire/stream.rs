@@ -19,19 +19,8 @@ pub(super) enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// Connects, and shakes hands in TLS; both within the target's `connect_timeout`.
+/// Connects, and shakes hands in TLS.
 pub(super) async fn connect(target: &Target, options: &OpenOptions) -> Result<Stream, Fault> {
-    let limit = target.connect_timeout();
-    match tokio::time::timeout(limit, connect_untimed(target, options)).await {
-        Ok(connected) => connected,
-        Err(_) => Err(Fault::new(
-            FaultKind::Connect,
-            format!("{target}: no connection within {} ms", limit.as_millis()),
-        )),
-    }
-}
-
-async fn connect_untimed(target: &Target, options: &OpenOptions) -> Result<Stream, Fault> {
     let tcp = dial(target, options).await?;
     let Some(tls) = target.tls() else {
         return Ok(Stream::Tcp(tcp));

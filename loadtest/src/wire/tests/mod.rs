@@ -1,8 +1,10 @@
 //! Conversations with a scripted peer on loopback: what it sends, byte by byte, and what we make of it.
 
 mod http1;
+mod http2;
 mod peer;
 mod slow;
+mod tls;
 
 use super::*;
 use bytes::Bytes;
