@@ -115,6 +115,7 @@ fn a_connection_closed_while_idle_is_noticed_before_it_is_used() {
         let endpoint = peer.endpoint();
         assert_eq!(call(&pools, &endpoint, post("1")).await.expect("answers"), "one");
         is_closed.await.expect("the script goes on");
+        no_longer_fresh().await;
         assert_eq!(call(&pools, &endpoint, post("2")).await.expect("answers"), "two");
         let stats = stats(&pools);
         assert_eq!((stats.dialled, stats.reused, stats.retried), (2, 0, 0));
@@ -496,7 +497,7 @@ fn a_body_longer_than_the_cap_is_refused_known_or_not() {
     on_workers(limits(), |pools| async move {
         let peer = Peer::start(|listener| {
             for answer in [
-                "HTTP/1.1 200 OK\r\ncontent-length: 11\r\n\r\nhello world",
+                "HTTP/1.1 200 OK\r\ncontent-length: 11\r\n\r\nhello",
                 "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n6\r\n world\r\n",
             ] {
                 let mut conn = listener.accept();

@@ -356,6 +356,7 @@ fn a_connection_closed_while_idle_is_noticed_before_it_is_used() {
         );
         assert_eq!(call(&pools, &endpoint, post("{}")).await.expect("answers"), "ok");
         is_closed.await.expect("the script goes on");
+        no_longer_fresh().await;
         assert_eq!(call(&pools, &endpoint, post("{}")).await.expect("answers"), "ok");
         assert_eq!(stats(&pools).dialled, 2);
         peer.finished().await;

@@ -4,6 +4,7 @@
 //! and reports no error). `SINGLE_ISSUER | COOP_TASKRUN` costs a third less CPU per call than the default flags;
 //! `DEFER_TASKRUN` is not used because monoio submits without asking for events and would miss completions.
 
+use super::timer;
 use monoio::{IoUringDriver, LegacyDriver, RuntimeBuilder};
 use rustix::io::Errno;
 use std::{cell::Cell, future::Future, io, sync::Once};
@@ -67,7 +68,7 @@ pub fn run<F: Future>(driver: Driver, future: F) -> io::Result<F::Output> {
         Driver::Auto | Driver::Uring => match build_ring() {
             Ok(mut runtime) => {
                 let _mark = Mark::set(Running::Uring);
-                return Ok(runtime.block_on(future));
+                return runtime.block_on(with_timers(future));
             }
             Err(error) if driver == Driver::Uring => return Err(explained(error)),
             Err(error) => Some(error),
@@ -84,13 +85,22 @@ pub fn run<F: Future>(driver: Driver, future: F) -> io::Result<F::Output> {
     }
     let mut runtime = RuntimeBuilder::<LegacyDriver>::new()
         .with_entries(RING_ENTRIES)
-        .enable_timer()
         .build()?;
     let _mark = Mark::set(Running::Epoll);
-    Ok(runtime.block_on(future))
+    runtime.block_on(with_timers(future))
 }
 
-type Ring = monoio::Runtime<monoio::time::TimeDriver<IoUringDriver>>;
+async fn with_timers<F: Future>(future: F) -> io::Result<F::Output> {
+    let (_timers, bell) = timer::install()?;
+    super::spawn(async {
+        if let Err(error) = bell.ring().await {
+            tracing::error!("this thread's deadlines do not come any more: {error}");
+        }
+    });
+    Ok(future.await)
+}
+
+type Ring = monoio::Runtime<IoUringDriver>;
 
 fn build_ring() -> io::Result<Ring> {
     let build = |flags: bool| {
@@ -102,7 +112,6 @@ fn build_ring() -> io::Result<Ring> {
         RuntimeBuilder::<IoUringDriver>::new()
             .with_entries(RING_ENTRIES)
             .uring_builder(ring)
-            .enable_timer()
             .build()
     };
     match build(true) {

@@ -10,10 +10,11 @@
 //! * A panic stays in its task: [`spawn`] catches it and logs it; one left alone would end the worker's thread.
 //! * [`yield_now`] lets other tasks run. Never wake your own task from inside its poll instead: the scheduler
 //!   would run it again at once, for ever.
+//! * Deadlines come however busy the worker is ([`sleep`]): the kernel rings for them as for any other descriptor.
 //! * Names are not resolved here; [`connect_tcp`] takes an address.
 //!
 //! How to read it: `driver` starts a thread's loop, `listener`, `socket` and `stream` are the sockets, `tls` wraps a
-//! stream, `poll` is the bridge to `h2`, which polls.
+//! stream, `poll` is the bridge to `h2`, which polls; `timer` keeps time with a `wheel`.
 
 mod driver;
 mod listener;
@@ -23,11 +24,14 @@ mod stream;
 mod task;
 #[cfg(test)]
 mod tests;
+mod timer;
 pub mod tls;
+mod wheel;
 
 pub use driver::{Driver, Running, run, running};
 pub use listener::{TcpListener, bind_std, check_free, keep_alive};
 pub use poll::PollStream;
 pub use socket::ReadUntil;
 pub use stream::{Stream, connect_tcp, connect_unix};
-pub use task::{Elapsed, Task, first, race, sleep, sleep_until, spawn, timeout, timeout_at, yield_now};
+pub use task::{Task, first, race, spawn, yield_now};
+pub use timer::{Elapsed, Sleep, Timeout, sleep, sleep_until, timeout, timeout_at};

@@ -1,6 +1,6 @@
 //! The socket under a [`Stream`](super::Stream): TCP or Unix, one operation at a time.
 
-use super::task;
+use super::{task, timer};
 use bytes::{Bytes, BytesMut};
 use monoio::{
     BufResult,
@@ -95,7 +95,7 @@ impl Socket {
         while !rest.is_empty() {
             let (result, given) = match stall {
                 None => self.write(rest).await,
-                Some(stall) => task::timeout(stall, self.write(rest))
+                Some(stall) => timer::timeout(stall, self.write(rest))
                     .await
                     .map_err(|_| io::Error::new(ErrorKind::TimedOut, "the peer takes nothing"))?,
             };
@@ -109,6 +109,32 @@ impl Socket {
             }
         }
         Ok(())
+    }
+
+    /// Writes all of `data` and gives its memory back, so that one buffer can serve every message of a connection.
+    pub(super) async fn write_vec(
+        &mut self,
+        mut data: Vec<u8>,
+        stall: Duration,
+        accepted: &mut u64,
+    ) -> (io::Result<()>, Vec<u8>) {
+        let (mut at, length) = (0, data.len());
+        while at < length {
+            let Ok((result, given)) = timer::timeout(stall, self.write(data.slice(at..length))).await else {
+                let error = io::Error::new(ErrorKind::TimedOut, "the peer takes nothing");
+                return (Err(error), Vec::new());
+            };
+            data = given.into_inner();
+            match result {
+                Ok(0) => return (Err(ErrorKind::WriteZero.into()), data),
+                Ok(n) => {
+                    *accepted += n as u64;
+                    at += n;
+                }
+                Err(error) => return (Err(error), data),
+            }
+        }
+        (Ok(()), data)
     }
 
     async fn write<B: IoBuf>(&mut self, data: B) -> BufResult<usize, B> {

@@ -3,7 +3,7 @@
 use super::{
     poll::PollStream,
     socket::{READ_ROOM, ReadUntil, Socket},
-    task,
+    timer,
     tls::{Plain, Tls},
 };
 use bytes::{Bytes, BytesMut};
@@ -188,7 +188,7 @@ impl Stream {
         at: Instant,
     ) -> (Option<io::Result<usize>>, BytesMut) {
         let read = self
-            .read_append_until(buf, std::pin::pin!(task::sleep_until(at)))
+            .read_append_until(buf, std::pin::pin!(timer::sleep_until(at)))
             .await;
         (read.result, read.buf)
     }
@@ -257,17 +257,19 @@ impl Stream {
         let Some(tls) = self.tls.as_deref_mut() else {
             return self.socket.write_all(data, stall, &mut self.accepted).await;
         };
-        let mut rest = &data[..];
-        let mut cipher = BytesMut::new();
-        while !rest.is_empty() {
-            let taken = tls.put_plain(&rest[..rest.len().min(PLAIN_CHUNK)])?;
-            rest = &rest[taken..];
-            tls.take_cipher(&mut cipher)?;
-            self.socket
-                .write_all(cipher.split().freeze(), stall, &mut self.accepted)
-                .await?;
+        write_tls(&mut self.socket, tls, &data, stall, &mut self.accepted).await
+    }
+
+    /// Writes all of `data` like [`Stream::write_all_within`] and gives its memory back to be used again; after an
+    /// error there may be none left.
+    pub async fn write_vec_within(&mut self, data: Vec<u8>, stall: Duration) -> (io::Result<()>, Vec<u8>) {
+        match self.tls.as_deref_mut() {
+            None => self.socket.write_vec(data, stall, &mut self.accepted).await,
+            Some(tls) => {
+                let written = write_tls(&mut self.socket, tls, &data, Some(stall), &mut self.accepted);
+                (written.await, data)
+            }
         }
-        Ok(())
     }
 
     /// Says that nothing more will be written: `close_notify` under TLS, then FIN. Reading goes on.
@@ -308,6 +310,23 @@ impl Stream {
     pub(super) fn tls(&self) -> Option<&Tls> {
         self.tls.as_deref()
     }
+}
+
+async fn write_tls(
+    socket: &mut Socket,
+    tls: &mut Tls,
+    mut plain: &[u8],
+    stall: Option<Duration>,
+    accepted: &mut u64,
+) -> io::Result<()> {
+    let mut cipher = BytesMut::new();
+    while !plain.is_empty() {
+        let taken = tls.put_plain(&plain[..plain.len().min(PLAIN_CHUNK)])?;
+        plain = &plain[taken..];
+        tls.take_cipher(&mut cipher)?;
+        socket.write_all(cipher.split().freeze(), stall, accepted).await?;
+    }
+    Ok(())
 }
 
 async fn flush(socket: &mut Socket, tls: &mut Tls) -> io::Result<()> {

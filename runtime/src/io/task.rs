@@ -1,4 +1,4 @@
-//! Tasks and time on one worker.
+//! Tasks on one worker.
 
 use futures_util::FutureExt;
 use std::{
@@ -6,7 +6,6 @@ use std::{
     panic::AssertUnwindSafe,
     pin::{Pin, pin},
     task::{Context, Poll},
-    time::{Duration, Instant},
 };
 
 /// A spawned task; dropping the handle lets the task go on.
@@ -45,36 +44,9 @@ where
     )))
 }
 
-/// Lets every other ready task run, and completions be collected, before going on. Timers fire only when a
-/// worker has nothing ready at all, so a loop that does nothing but yield would hold them up: bound such loops.
+/// Lets every other ready task run, and completions be collected, before going on.
 pub async fn yield_now() {
     monoio::spawn(async {}).await;
-}
-
-/// The time was up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Elapsed;
-
-/// Waits until `at`; the wheel's step is one millisecond and rounds up.
-pub fn sleep_until(at: Instant) -> impl Future<Output = ()> {
-    monoio::time::sleep_until(monoio::time::Instant::from_std(at))
-}
-
-/// Waits for `duration`.
-pub fn sleep(duration: Duration) -> impl Future<Output = ()> {
-    monoio::time::sleep(duration)
-}
-
-/// `future` with an end. It is dropped when time is up, so a read in it must belong to a socket that is given up
-/// then; other reads use [`Stream::read_append_until`](super::Stream::read_append_until).
-pub fn timeout<F: Future>(duration: Duration, future: F) -> impl Future<Output = Result<F::Output, Elapsed>> {
-    monoio::time::timeout(duration, future).map(|done| done.map_err(|_| Elapsed))
-}
-
-/// [`timeout`] with an absolute end.
-pub fn timeout_at<F: Future>(at: Instant, future: F) -> impl Future<Output = Result<F::Output, Elapsed>> {
-    monoio::time::timeout_at(monoio::time::Instant::from_std(at), future)
-        .map(|done| done.map_err(|_| Elapsed))
 }
 
 /// Whichever of two pinned futures is done first; the first named wins a tie. Neither is dropped.
@@ -133,17 +105,5 @@ mod tests {
             })
             .unwrap();
         }
-    }
-
-    #[test]
-    fn a_timeout_tells_itself_from_an_answer() {
-        run(Driver::Auto, async {
-            assert_eq!(
-                timeout(Duration::from_millis(1), std::future::pending::<()>()).await,
-                Err(Elapsed)
-            );
-            assert_eq!(timeout(Duration::from_secs(60), async { 3 }).await, Ok(3));
-        })
-        .unwrap();
     }
 }

@@ -5,7 +5,7 @@
 //! would wait inside rustls while the socket is quiet. A peer that vanishes without `close_notify` gives
 //! `UnexpectedEof`, never an orderly end (RFC 8446 §6.1): a truncated answer must not look complete.
 
-use super::{Stream, task};
+use super::Stream;
 use bytes::{Buf, BufMut, BytesMut};
 use rustls::{ClientConfig, Connection, RootCertStore, ServerConfig};
 use rustls_pki_types::{CertificateDer, ServerName};
@@ -57,7 +57,7 @@ async fn handshake(mut stream: Stream, deadline: Instant) -> io::Result<Stream> 
             }
         }
     };
-    match task::timeout_at(deadline, shake).await {
+    match super::timer::timeout_at(deadline, shake).await {
         Ok(Ok(())) => Ok(stream),
         Ok(Err(error)) => Err(error),
         Err(_) => Err(io::Error::new(

@@ -49,7 +49,8 @@ pub async fn answer(mcp: &Rc<Mcp>, call: &Call, doc: &Bytes, message: &Message) 
     let exchange = Modern {
         mcp,
         call,
-        binding: sealed::Binding::new(call, doc, message),
+        doc,
+        message,
     };
     match method {
         _ if REMOVED.contains(&method) => Err(Rejection::MethodUnknown {
@@ -129,7 +130,9 @@ async fn discovered(reply: Reply, bytes_max: usize, server: &str) -> Result<Repl
 struct Modern<'a> {
     mcp: &'a Rc<Mcp>,
     call: &'a Call,
-    binding: sealed::Binding,
+    /// As the client sent it.
+    doc: &'a Bytes,
+    message: &'a Message,
 }
 
 impl Exchange for Modern<'_> {
@@ -152,8 +155,7 @@ impl Exchange for Modern<'_> {
 impl Modern<'_> {
     /// The same era on both sides: bytes pass.
     async fn to_modern(&self, out: Outgoing) -> Result<Reply, Rejection> {
-        let message = out.message()?;
-        let mut params = out.view.header_params(out.tool, &out.doc, &message);
+        let mut params = out.header_params()?;
         // Headers we know nothing of are the upstream's to judge, and must reach it (SEP-2243).
         for (name, value) in self
             .call
@@ -166,7 +168,8 @@ impl Modern<'_> {
                 params.push((name.clone(), value.clone()));
             }
         }
-        let method = message.method.map(|m| m.of(&out.doc)).unwrap_or_default();
+        // A message changes its names on the way, never its method.
+        let method = self.message.method.map(|m| m.of(self.doc)).unwrap_or_default();
         let long_lived = method == b"subscriptions/listen";
         let wire = Wire::Modern {
             method,
@@ -212,7 +215,7 @@ impl Modern<'_> {
             progress_token: meta
                 .and_then(|m| m.progress_token)
                 .map(|t| out.doc.slice(t.range())),
-            binding: self.binding.clone(),
+            binding: sealed::Binding::new(self.call, self.doc, self.message),
         };
         let registration = self.mcp.calls.register(None);
         let (tx, rx) = mpsc::channel(RELAY_MESSAGES_MAX);

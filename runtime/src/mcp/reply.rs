@@ -165,6 +165,17 @@ impl Reply {
                 if events {
                     stream_headers(&mut headers);
                 }
+                let body = match body.into_whole() {
+                    Ok(whole) if !events => {
+                        return Response {
+                            status,
+                            headers,
+                            body: Body::Full(whole),
+                        };
+                    }
+                    Ok(whole) => ResponseBody::whole(whole),
+                    Err(body) => body,
+                };
                 let length = body.length();
                 let source: Box<dyn Source> = if events {
                     Box::new(PassedEvents::new(body, Box::pin(std::future::pending())))

@@ -102,15 +102,13 @@ impl View {
         json::member(capabilities, json::root(capabilities), name).is_some()
     }
 
-    /// The `Mcp-Param-*` headers of a call: arguments its tool wants repeated in the head (2026-07-28,
-    /// "Streamable HTTP"). Computed from the body, so that the two cannot disagree.
-    pub fn header_params(
-        &self,
-        tool: Option<ToolIndex>,
-        doc: &Bytes,
-        message: &Message,
-    ) -> Vec<(Bytes, Bytes)> {
-        let Some(tool) = tool else { return Vec::new() };
+    /// Whether a tool wants any of its arguments repeated in the head.
+    pub fn wants_header_params(&self, tool: ToolIndex) -> bool {
+        !self.live.snapshot.tools[tool.at()].header_params.is_empty()
+    }
+
+    /// What a tool wants repeated, computed from the body, so that the two cannot disagree.
+    pub fn header_params(&self, tool: ToolIndex, doc: &Bytes, message: &Message) -> Vec<(Bytes, Bytes)> {
         let arguments = message.params.as_ref().and_then(|p| p.arguments);
         let Some(arguments) = arguments else {
             return Vec::new();

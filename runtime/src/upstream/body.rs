@@ -14,22 +14,24 @@ use bytes::{Bytes, BytesMut};
 pub struct ResponseBody(Inner);
 
 enum Inner {
-    Empty,
-    Http1(Http1Body),
-    Http2(Http2Body),
+    /// All of it is here, or was taken.
+    Whole(Bytes),
+    Http1(Box<Http1Body>),
+    Http2(Box<Http2Body>),
 }
 
 impl ResponseBody {
-    pub(super) fn empty() -> Self {
-        Self(Inner::Empty)
+    /// A body that is here already.
+    pub fn whole(data: Bytes) -> Self {
+        Self(Inner::Whole(data))
     }
 
     pub(super) fn http1(body: Http1Body) -> Self {
-        Self(Inner::Http1(body))
+        Self(Inner::Http1(Box::new(body)))
     }
 
     pub(super) fn http2(body: Http2Body) -> Self {
-        Self(Inner::Http2(body))
+        Self(Inner::Http2(Box::new(body)))
     }
 
     /// The next chunk, never empty; `None` is the orderly end. Giving up waiting (dropping this future) loses
@@ -37,7 +39,8 @@ impl ResponseBody {
     /// after an error; it then says `None`.
     pub async fn chunk(&mut self) -> Option<Result<Bytes, Fault>> {
         match &mut self.0 {
-            Inner::Empty => None,
+            Inner::Whole(data) if data.is_empty() => None,
+            Inner::Whole(data) => Some(Ok(std::mem::take(data))),
             Inner::Http1(body) => body.chunk().await,
             Inner::Http2(body) => body.chunk().await,
         }
@@ -46,16 +49,24 @@ impl ResponseBody {
     /// The whole body's length, where the server said it; 0 where there is none by rule.
     pub fn length(&self) -> Option<u64> {
         match &self.0 {
-            Inner::Empty => Some(0),
+            Inner::Whole(data) => Some(data.len() as u64),
             Inner::Http1(body) => body.length(),
             Inner::Http2(body) => body.length(),
+        }
+    }
+
+    /// The whole body, if it is all here already and nothing of it was taken.
+    pub fn into_whole(self) -> Result<Bytes, Self> {
+        match self.0 {
+            Inner::Whole(data) => Ok(data),
+            inner => Err(Self(inner)),
         }
     }
 
     /// Whether nothing is left to pull.
     pub fn is_done(&self) -> bool {
         match &self.0 {
-            Inner::Empty => true,
+            Inner::Whole(data) => data.is_empty(),
             Inner::Http1(body) => body.is_done(),
             Inner::Http2(body) => body.is_done(),
         }

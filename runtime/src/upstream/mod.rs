@@ -274,7 +274,7 @@ impl Drop for Pools {
 }
 
 enum Opened {
-    Http1(http1::Connection),
+    Http1(Box<http1::Connection>),
     Http2(http2::Stream),
 }
 

@@ -56,14 +56,14 @@ struct State {
 }
 
 struct Idle {
-    connection: Connection,
+    connection: Box<Connection>,
     since: Instant,
 }
 
 /// What a call gets.
 pub(super) enum Grant {
     /// A connection that has served before.
-    Reused(Connection),
+    Reused(Box<Connection>),
     /// A stream.
     Stream(Stream),
     /// Leave to open a connection.
@@ -79,6 +79,12 @@ pub(super) struct Slot {
     counters: Rc<Counters>,
     dialling: bool,
 }
+
+/// A connection whose last answer came this recently is used without asking whether its peer has closed it since: the
+/// question is a system call, and under load would be asked of connections that answered microseconds ago.
+const FRESH: Duration = Duration::from_micros(100);
+/// An idle connection keeps its buffers for so long, for the next call of a busy spell.
+const KEEPS_BUFFERS: Duration = Duration::from_secs(1);
 
 /// What is known of the endpoint's HTTP version.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -144,12 +150,13 @@ impl Pool {
     }
 
     /// The youngest idle connection that is neither too old nor closed by its peer.
-    fn take_idle(&self) -> Option<Connection> {
+    fn take_idle(&self) -> Option<Box<Connection>> {
         let now = Instant::now();
         loop {
             let Idle { connection, since } = self.state.borrow_mut().idle.pop()?;
             self.count_idle(-1);
-            if now.duration_since(since) < connection.idle_limit() && connection.is_quiet() {
+            let idle = now.duration_since(since);
+            if idle < connection.idle_limit() && (idle < FRESH || connection.is_quiet()) {
                 return Some(connection);
             }
         }
@@ -223,7 +230,7 @@ impl Pool {
     }
 
     /// Takes back a connection whose last answer was read to its end.
-    pub(super) fn put_idle(self: &Rc<Self>, connection: Connection) {
+    pub(super) fn put_idle(self: &Rc<Self>, connection: Box<Connection>) {
         let limits = &self.shared.limits;
         if self.retired.get() {
             return drop(connection);
@@ -281,7 +288,7 @@ impl Pool {
         }
     }
 
-    /// Closes what has been idle too long.
+    /// Closes what has been idle too long, and takes the buffers of what has been idle for a while.
     pub(super) fn close_aged(&self, now: Instant) {
         let limit = Duration::from_millis(u64::from(self.shared.limits.idle_ms));
         let mut doomed = Vec::new();
@@ -290,6 +297,12 @@ impl Pool {
             let mut state = self.state.borrow_mut();
             let aged = |i: &mut Idle| now.duration_since(i.since) >= i.connection.idle_limit();
             doomed.extend(state.idle.extract_if(.., aged));
+            let quiet = |i: &&mut Idle| now.duration_since(i.since) >= KEEPS_BUFFERS;
+            state
+                .idle
+                .iter_mut()
+                .filter(quiet)
+                .for_each(|i| i.connection.release());
             doomed_http2.extend(state.http2.extract_if(.., |c| c.is_idle_since(now, limit)));
         }
         self.count_idle(-(doomed.len() as isize));

@@ -48,6 +48,11 @@ pub fn on_workers<F: Future>(limits: UpstreamLimits, test: impl Fn(Rc<Pools>) ->
     }
 }
 
+/// Waits until an answer is so long ago that its connection is asked before it is used again.
+pub async fn no_longer_fresh() {
+    io::sleep(Duration::from_millis(2)).await;
+}
+
 pub fn endpoint(url: &str) -> Arc<Endpoint> {
     endpoint_with(url, HttpVersion::Auto, Timeouts::default())
 }

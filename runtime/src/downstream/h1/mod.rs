@@ -45,14 +45,16 @@ pub(super) async fn serve<S: Service>(hall: &Rc<Hall<S>>, stream: Stream, buf: B
         hall,
         stream,
         buf,
+        out: Vec::new(),
         peer,
         watch,
         gone: false,
     };
     let within = millis(hall.limits.linger_timeout_ms);
     loop {
-        // Boxed: the states of a call are large, and most connections have none under way.
-        match Box::pin(connection.turn()).await {
+        // Boxed: the states of a call are large, and most connections have none under way. One box for a spell of
+        // calls, not one for each.
+        match Box::pin(connection.busy()).await {
             After::Next => {}
             After::Quiet => {
                 let end = Instant::now() + millis(hall.limits.idle_timeout_ms);
@@ -78,6 +80,8 @@ struct Connection<'h, S> {
     stream: Stream,
     /// Read and not yet used: the rest of a body, the next request.
     buf: BytesMut,
+    /// Memory for the next write.
+    out: Vec<u8>,
     peer: Peer,
     watch: Watch,
     /// The client closed its side.
@@ -106,6 +110,19 @@ enum After {
 }
 
 impl<S: Service> Connection<'_, S> {
+    /// Requests one after the other, until there is none for a while or the connection ends.
+    async fn busy(&mut self) -> After {
+        loop {
+            match self.turn().await {
+                After::Next => {}
+                other => {
+                    self.out = Vec::new();
+                    return other;
+                }
+            }
+        }
+    }
+
     /// One request, or none.
     async fn turn(&mut self) -> After {
         match self.next_head().await {

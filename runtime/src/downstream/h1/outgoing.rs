@@ -51,7 +51,7 @@ impl<S: Service> Connection<'_, S> {
         headers.push("date", self.hall.date.now());
         let framing = framing(status, &body, shape);
         let again = again && framing != ResponseFraming::UntilClose;
-        let mut out = Vec::with_capacity(HEAD_ROOM);
+        let mut out = self.blank();
         if let Err(fault) = write_response_head(&mut out, status, &headers, framing, again) {
             tracing::error!("an answer cannot be sent: {fault}");
             let framing = ResponseFraming::Length(0);
@@ -90,7 +90,8 @@ impl<S: Service> Connection<'_, S> {
                 Some(step) => step,
                 None => {
                     if !out.is_empty() {
-                        self.send(std::mem::take(&mut out)).await?;
+                        self.send(out).await?;
+                        out = self.blank();
                     }
                     self.attended(next.as_mut()).await.ok_or(Unfinished)?
                 }
@@ -135,18 +136,17 @@ impl<S: Service> Connection<'_, S> {
         if chunked {
             chunked::chunk_head(&mut out, chunk.len());
         }
-        let mut rest = Vec::new();
         if out.len() + chunk.len() <= ANSWER_GATHER_BYTES {
             out.extend_from_slice(&chunk);
-            rest = out;
         } else {
             self.send(out).await?;
             self.send_bytes(chunk).await?;
+            out = self.blank();
         }
         if chunked {
-            rest.extend_from_slice(CHUNK_END);
+            out.extend_from_slice(CHUNK_END);
         }
-        Ok(rest)
+        Ok(out)
     }
 
     async fn send_with(&mut self, mut out: Vec<u8>, data: Bytes) -> Result<(), Unfinished> {
@@ -158,17 +158,31 @@ impl<S: Service> Connection<'_, S> {
         self.send_bytes(data).await
     }
 
+    /// An empty buffer: the memory of the last answer, or new.
+    fn blank(&mut self) -> Vec<u8> {
+        let mut out = std::mem::take(&mut self.out);
+        out.clear();
+        out.reserve(HEAD_ROOM);
+        out
+    }
+
     async fn send(&mut self, out: Vec<u8>) -> Result<(), Unfinished> {
-        self.send_bytes(Bytes::from(out)).await
+        let stall = super::millis(self.hall.limits.write_stall_timeout_ms);
+        let (written, out) = self.stream.write_vec_within(out, stall).await;
+        self.out = out;
+        written.map_err(|error| self.unsent(&error))
     }
 
     async fn send_bytes(&mut self, data: Bytes) -> Result<(), Unfinished> {
         let stall = super::millis(self.hall.limits.write_stall_timeout_ms);
-        self.stream.write_all_within(data, stall).await.map_err(|error| {
-            tracing::debug!("answer to {} not sent: {error}", self.peer.remote);
-            self.gone = true;
-            Unfinished
-        })
+        let written = self.stream.write_all_within(data, stall).await;
+        written.map_err(|error| self.unsent(&error))
+    }
+
+    fn unsent(&mut self, error: &std::io::Error) -> Unfinished {
+        tracing::debug!("answer to {} not sent: {error}", self.peer.remote);
+        self.gone = true;
+        Unfinished
     }
 }
 

@@ -72,6 +72,17 @@ impl Outgoing {
         &self.view.server(self.server).name
     }
 
+    /// The `Mcp-Param-*` headers of a call: arguments its tool wants repeated in the head (2026-07-28, "Streamable
+    /// HTTP"). Most tools want none, and then nothing is read.
+    pub fn header_params(&self) -> Result<Vec<(Bytes, Bytes)>, Rejection> {
+        match self.tool {
+            Some(tool) if self.view.wants_header_params(tool) => {
+                Ok(self.view.header_params(tool, &self.doc, &self.message()?))
+            }
+            _ => Ok(Vec::new()),
+        }
+    }
+
     /// The message again; it was scanned before it came here.
     pub fn message(&self) -> Result<Message, Rejection> {
         rpc::scan(&self.doc).map_err(|_| Rejection::Internal)

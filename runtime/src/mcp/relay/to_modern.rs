@@ -136,7 +136,7 @@ async fn one_round(
     let input = input.map(|(responses, state)| (responses.as_slice(), state.as_deref()));
     let body = translate::request::to_modern(&out.doc, &message, fresh.as_deref(), facts, input)
         .map_err(|_| Rejection::Internal)?;
-    let params = out.view.header_params(out.tool, &out.doc, &message);
+    let params = out.header_params()?;
     let wire = Wire::Modern {
         method: &method,
         name: out.name.as_deref(),

@@ -15,34 +15,54 @@ use ringway_proto::{
 };
 use std::{future::Future, io::Result as IoResult, pin::Pin, time::Instant};
 
-/// Puts head and body together. A response without a body frees its connection at once.
-pub(super) fn respond(connection: Connection, head: ResponseHead, reusable: bool, clock: &Clock) -> Response {
+/// Puts head and body together. A response whose body came with its head frees its connection at once.
+pub(super) fn respond(
+    mut connection: Box<Connection>,
+    head: ResponseHead,
+    reusable: bool,
+    clock: &Clock,
+) -> Response {
     let (rest, length) = match head.framing {
-        ResponseFraming::None | ResponseFraming::Length(0) => (Rest::Length(0), Some(0)),
+        ResponseFraming::None => (Rest::Length(0), Some(0)),
         ResponseFraming::Length(n) => (Rest::Length(n), Some(n)),
         ResponseFraming::Chunked => (Rest::Chunked(Decoder::new()), None),
         ResponseFraming::UntilClose => (Rest::UntilClose, None),
     };
-    let mut body = Http1Body {
-        state: State::Ready(connection),
-        rest,
-        length,
-        ahead: None,
-        reusable,
-        clock: *clock,
-        waiting_since: None,
+    let here = |length: u64| {
+        usize::try_from(length)
+            .ok()
+            .filter(|n| *n <= connection.buf.len())
     };
-    let body = match body.rest {
-        Rest::Length(0) => {
-            body.finish();
-            ResponseBody::empty()
+    let body = match length.and_then(here) {
+        Some(whole) => {
+            let data = connection.buf.split_to(whole).freeze();
+            free(connection, reusable);
+            ResponseBody::whole(data)
         }
-        _ => ResponseBody::http1(body),
+        None => ResponseBody::http1(Http1Body {
+            state: State::Ready(connection),
+            rest,
+            length,
+            ahead: None,
+            reusable,
+            clock: *clock,
+            waiting_since: None,
+        }),
     };
     Response {
         status: head.status,
         headers: head.headers,
         body,
+    }
+}
+
+/// Gives a connection back whose body is complete, unless something stands behind the body.
+fn free(connection: Box<Connection>, reusable: bool) {
+    if reusable
+        && connection.buf.is_empty()
+        && let Some(pool) = connection.slot.pool()
+    {
+        pool.put_idle(connection);
     }
 }
 
@@ -62,9 +82,9 @@ pub(in super::super) struct Http1Body {
 
 /// Where the connection is.
 enum State {
-    Ready(Connection),
+    Ready(Box<Connection>),
     /// A read under way owns the connection, so that giving up waiting for a chunk does not give up the read.
-    Reading(Pin<Box<dyn Future<Output = (Connection, IoResult<usize>)>>>),
+    Reading(Pin<Box<dyn Future<Output = (Box<Connection>, IoResult<usize>)>>>),
     Done,
 }
 
@@ -195,19 +215,10 @@ impl Http1Body {
         Some(Err(fault))
     }
 
-    /// The body is complete: the connection goes back, unless something stands behind the body.
+    /// The body is complete.
     fn finish(&mut self) {
-        let State::Ready(connection) = std::mem::replace(&mut self.state, State::Done) else {
-            return;
-        };
-        if self.reusable
-            && connection.buf.is_empty()
-            && let Some(pool) = connection.slot.pool()
-        {
-            let mut connection = connection;
-            // An idle connection holds no memory.
-            connection.buf = BytesMut::new();
-            pool.put_idle(connection);
+        if let State::Ready(connection) = std::mem::replace(&mut self.state, State::Done) {
+            free(connection, self.reusable);
         }
     }
 }

@@ -33,18 +33,21 @@ use std::{
     time::Duration,
 };
 
-/// An open connection.
+/// An open connection. Always boxed: it changes hands several times a call.
 pub(super) struct Connection {
     stream: Stream,
-    /// Received and not yet read as anything. Empty whenever the connection is idle.
+    /// Received and not yet read as anything. Empty whenever the connection is idle, but keeps its memory for a
+    /// while ([`Connection::release`]).
     buf: BytesMut,
+    /// Memory for the next request.
+    out: Vec<u8>,
     slot: Slot,
     idle_limit: Duration,
 }
 
 /// Sends `request` and awaits the response head. Dropping this, or the body it gives, closes the connection.
 pub(super) async fn exchange(
-    mut connection: Connection,
+    mut connection: Box<Connection>,
     reused: bool,
     endpoint: &Endpoint,
     request: &Request,
@@ -101,18 +104,24 @@ enum Unwritten {
 }
 
 impl Connection {
-    pub(super) fn new(stream: Stream, slot: Slot, limits: &UpstreamLimits) -> Self {
-        Self {
+    pub(super) fn new(stream: Stream, slot: Slot, limits: &UpstreamLimits) -> Box<Self> {
+        Box::new(Self {
             stream,
             buf: BytesMut::new(),
+            out: Vec::new(),
             slot,
             idle_limit: own_idle_limit(limits),
-        }
+        })
     }
 
     /// How long it may be idle.
     pub(super) fn idle_limit(&self) -> Duration {
         self.idle_limit
+    }
+
+    /// Gives up the memory kept for the next call.
+    pub(super) fn release(&mut self) {
+        (self.buf, self.out) = (BytesMut::new(), Vec::new());
     }
 
     /// Whether the peer has neither closed it nor said anything unasked. One system call.
@@ -121,7 +130,7 @@ impl Connection {
     }
 
     /// Closes it, keeping its place in the pool.
-    fn into_slot(self) -> Slot {
+    fn into_slot(self: Box<Self>) -> Slot {
         let mut slot = self.slot;
         slot.redial();
         slot
@@ -142,7 +151,9 @@ impl Connection {
         } else {
             0
         };
-        let mut first = Vec::with_capacity(HEAD_ROOM_BYTES + coalesced);
+        let mut first = std::mem::take(&mut self.out);
+        first.clear();
+        first.reserve(HEAD_ROOM_BYTES + coalesced);
         let (target, authority) = (&request.target, endpoint.authority());
         write_request_head(
             &mut first,
@@ -156,10 +167,14 @@ impl Connection {
         first.extend_from_slice(&body[..coalesced]);
         let before = self.stream.bytes_accepted();
         let writing = async {
-            self.stream.write_all_within(first.into(), clock.idle).await?;
-            self.stream
-                .write_all_within(body.slice(coalesced..), clock.idle)
-                .await
+            let (written, first) = self.stream.write_vec_within(first, clock.idle).await;
+            self.out = first;
+            written?;
+            if coalesced == body.len() {
+                return Ok(());
+            }
+            let rest = body.slice(coalesced..);
+            self.stream.write_all_within(rest, clock.idle).await
         };
         let written = match clock.total {
             Some(at) => io::timeout_at(at, writing).await,

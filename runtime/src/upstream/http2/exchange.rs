@@ -167,7 +167,7 @@ impl Live {
             .get("content-length")
             .and_then(|v| v.to_str().ok()?.parse().ok());
         let body = if self.received_all {
-            ResponseBody::empty()
+            ResponseBody::whole(bytes::Bytes::new())
         } else {
             ResponseBody::http2(Http2Body {
                 live: self,
