@@ -14,14 +14,18 @@ use clap::Parser;
 #[command(name = "ringway-bench", version)]
 enum Command {
     /// Ringway beside other proxies, on the same work.
-    Compare(compare::Args),
+    Compare(Box<compare::Args>),
+    /// A proxy to stand beside, as `compare` runs it
+    #[command(hide = true)]
+    Peer(compare::PeerArgs),
     /// Instructions per operation against the checked-in baseline.
     Instructions(instructions::Args),
 }
 
 fn main() -> ExitCode {
     match Command::parse() {
-        Command::Compare(args) => compare::run(args),
+        Command::Compare(args) => compare::run(*args),
+        Command::Peer(args) => compare::run_peer(args),
         Command::Instructions(args) => instructions::run(args),
     }
 }

@@ -1,13 +1,190 @@
 //! Side-by-side runs: Ringway and other proxies on the same work, interleaved, pinned, by CPU time per call.
+//!
+//! The figure that counts is the CPU time of all the proxy's processes over a measured stretch, divided by the
+//! calls answered in it. Absolute figures move with the machine by a third within minutes; what holds is the ratio
+//! of two rows within one round, so every round has every row and the rows that show the machine's state.
+//!
+//! How to read it: `rows` is the list of what is compared and `work` of what it is made to do; `rounds` does it;
+//! `proxies`, `upstream` and `generator` start the three parties; `results` is what comes out and `report` what
+//! people see of it. `peers` are the proxies that this program is itself.
 
-use std::process::ExitCode;
+mod build;
+mod failure;
+mod generator;
+mod http;
+mod identity;
+mod peers;
+mod place;
+mod process;
+mod proxies;
+mod report;
+mod results;
+mod rounds;
+mod rows;
+mod upstream;
+mod work;
+
+pub use peers::{Args as PeerArgs, run as run_peer};
+
+use failure::{Context, Failure, Result, write};
+use generator::{Generator, Loadtest, Wrk};
+use place::{Placement, Scheduling};
+use proxies::{Built, Row};
+use results::{FORMAT, Machine, Results};
+use rounds::Bench;
+use std::{path::PathBuf, process::ExitCode, time::Duration};
+use work::Cell;
 
 /// What to compare.
 #[derive(clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Three short rounds of the five rows that matter most
+    #[arg(long)]
+    quick: bool,
+    /// Which tables to make
+    #[arg(long, value_delimiter = ',', default_value = "small")]
+    cells: Vec<Cell>,
+    /// How often everything is measured
+    #[arg(long)]
+    rounds: Option<usize>,
+    /// Seconds of one measurement
+    #[arg(long)]
+    seconds: Option<f64>,
+    /// Which rows, by id; `list` prints them. What a ratio is taken to is always among them
+    #[arg(long, value_delimiter = ',')]
+    proxies: Vec<String>,
+    /// Where results go
+    #[arg(long, default_value = "target/compare")]
+    out: PathBuf,
+    /// How the kernel is asked to schedule what is measured
+    #[arg(long, value_enum, default_value = "rr")]
+    scheduling: Scheduling,
+    /// Who makes the calls
+    #[arg(long, value_enum, default_value = "loadtest")]
+    generator: Which,
+    /// Compare this gateway instead of building one
+    #[arg(long, value_name = "PROGRAM")]
+    gateway: Option<PathBuf>,
+    /// Use this load tester instead of building one
+    #[arg(long, value_name = "PROGRAM")]
+    loadtest: Option<PathBuf>,
+    /// Build with this profile
+    #[arg(long, default_value = build::PROFILE)]
+    profile: String,
+}
 
-/// Runs the comparison; fails when a proxy could not be measured.
-pub fn run(_: Args) -> ExitCode {
-    eprintln!("ringway-bench compare: this build knows no proxy to run");
-    ExitCode::FAILURE
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Which {
+    /// Our own, with its own upstream.
+    Loadtest,
+    /// wrk, with nginx as upstream.
+    Wrk,
+}
+
+/// Runs the comparison; fails when it could not be made at all.
+pub fn run(args: Args) -> ExitCode {
+    match compare(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn compare(args: &Args) -> Result<()> {
+    if args.proxies.iter().any(|id| id == "list") {
+        for row in rows::all() {
+            println!("{:22} {}", row.id, row.label);
+        }
+        return Ok(());
+    }
+    let placement = Placement::find(args.scheduling);
+    std::fs::create_dir_all(&args.out).map_err(|e| Failure::at(&args.out, &e))?;
+    let out = args.out.canonicalize().context(args.out.display())?;
+    let work = out.join("work");
+    std::fs::create_dir_all(&work).map_err(|e| Failure::at(&work, &e))?;
+    let (built, loadtest) = programs(args)?;
+    let generator: Box<dyn Generator> = match args.generator {
+        Which::Loadtest => Box::new(Loadtest {
+            program: loadtest.clone(),
+        }),
+        Which::Wrk => Box::new(Wrk),
+    };
+    let bench = Bench {
+        generator: &*generator,
+        upstream: match args.generator {
+            Which::Loadtest => upstream::Kind::Loadtest(loadtest),
+            Which::Wrk => upstream::Kind::Fixed,
+        },
+        placement,
+        built,
+        identity: identity::make(&work)?,
+        dir: work,
+        warmup: Duration::from_secs(1),
+        duration: Duration::from_secs_f64(args.seconds.unwrap_or(if args.quick { 2.0 } else { 3.0 })),
+    };
+    let mut results = Results {
+        format: FORMAT,
+        machine: Machine::here(),
+        generator: generator.name().to_owned(),
+        scheduling: placement.scheduling,
+        measured_s: bench.duration.as_secs_f64(),
+        cells: Vec::new(),
+    };
+    for cell in &args.cells {
+        let rows = rows(args, *cell)?;
+        let rounds = args.rounds.unwrap_or(if args.quick { 3 } else { 5 });
+        results.cells.push(bench.table(*cell, &rows, rounds)?);
+        save(&results, &out)?;
+    }
+    println!("{}", report::markdown(&results));
+    println!("written to {}", out.display());
+    Ok(())
+}
+
+fn rows(args: &Args, cell: Cell) -> Result<Vec<Row>> {
+    let mut wanted: Vec<String> = if args.proxies.is_empty() {
+        rows::of_cell(cell, args.quick)
+            .into_iter()
+            .map(str::to_owned)
+            .collect()
+    } else {
+        args.proxies.clone()
+    };
+    wanted.extend([rows::FLOOR, rows::BASE].map(str::to_owned));
+    let all = rows::all();
+    if let Some(unknown) = wanted.iter().find(|id| !all.iter().any(|row| row.id == **id)) {
+        return Err(Failure::new(format!(
+            "--proxies: there is no row `{unknown}`; `--proxies list` prints them"
+        )));
+    }
+    Ok(all
+        .into_iter()
+        .filter(|row| wanted.iter().any(|id| id == row.id))
+        .collect())
+}
+
+fn programs(args: &Args) -> Result<(Built, PathBuf)> {
+    if let (Some(gateway), Some(loadtest)) = (&args.gateway, &args.loadtest) {
+        let built = Built {
+            gateway: gateway.clone(),
+            bench: std::env::current_exe().context("find this program")?,
+        };
+        return Ok((built, loadtest.clone()));
+    }
+    let (mut built, mut loadtest) = build::everything(&args.profile)?;
+    if let Some(gateway) = &args.gateway {
+        built.gateway.clone_from(gateway);
+    }
+    if let Some(program) = &args.loadtest {
+        loadtest.clone_from(program);
+    }
+    Ok((built, loadtest))
+}
+
+fn save(results: &Results, out: &std::path::Path) -> Result<()> {
+    let json = serde_json::to_string_pretty(results).context("write the results")?;
+    write(&out.join("results.json"), &json)?;
+    write(&out.join("results.md"), &report::markdown(results))
 }

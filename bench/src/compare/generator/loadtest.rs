@@ -1,0 +1,113 @@
+//! `ringway-loadtest run`, read through its JSON report.
+
+use super::{
+    super::{
+        failure::{Context, Failure, Result, write},
+        place::Placement,
+        work::{Answered, Era, Http, Pace, Work},
+    },
+    Generator,
+};
+use serde::Deserialize;
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+/// Our own load tester, by its binary.
+pub struct Loadtest {
+    /// Where it was built.
+    pub program: PathBuf,
+}
+
+/// The parts of its report that a comparison needs; the whole is `loadtest/src/report/model.rs`.
+#[derive(Deserialize)]
+struct Report {
+    measured_s: f64,
+    total: Outcome,
+    headroom: Headroom,
+}
+
+#[derive(Deserialize)]
+struct Outcome {
+    ok: u64,
+    errors: BTreeMap<String, u64>,
+    latency: Latency,
+}
+
+#[derive(Deserialize)]
+struct Latency {
+    p50: f64,
+    p99: f64,
+}
+
+#[derive(Deserialize)]
+struct Headroom {
+    limited: bool,
+}
+
+impl Generator for Loadtest {
+    fn name(&self) -> &'static str {
+        "ringway-loadtest"
+    }
+
+    fn run(&self, work: &Work, placement: &Placement, dir: &Path) -> Result<Answered> {
+        let (report, keys) = (dir.join("run.json"), dir.join("key"));
+        write(&keys, &work.key)?;
+        let mut command = placement.on_load_cpu(&self.program);
+        command.arg("run").args(["--url", &work.url]);
+        command.args(["--tool", &work.tool]);
+        command.args(["--arguments", &work.arguments().to_string()]);
+        command.args(["--connections", &work.connections.to_string()]);
+        command.args(["--duration", &format!("{}s", work.duration.as_secs_f64())]);
+        command.args(["--warmup", "0s"]);
+        command.args([
+            "--era",
+            match work.era {
+                Era::Modern => "modern",
+                Era::Legacy => "legacy",
+            },
+        ]);
+        command.args([
+            "--http",
+            match work.http {
+                Http::One => "1",
+                Http::Two => "2",
+            },
+        ]);
+        match work.pace {
+            Pace::Closed => {}
+            Pace::Constant(rate) => drop(command.args(["--rate", &rate.to_string()])),
+            Pace::Poisson(rate) => drop(command.args(["--rate", &rate.to_string(), "--arrivals", "poisson"])),
+        }
+        if let Some(ca) = &work.ca {
+            command.arg("--ca").arg(ca);
+        }
+        command.arg("--keys").arg(&keys).arg("--json").arg(&report);
+        let _ = std::fs::remove_file(&report);
+        let output = command.output().context("run ringway-loadtest")?;
+        let text = std::fs::read(&report).map_err(|_| {
+            Failure::new(format!(
+                "ringway-loadtest wrote no report ({}): {}",
+                output.status,
+                String::from_utf8_lossy(&output.stderr)
+            ))
+        })?;
+        let report: Report = serde_json::from_slice(&text).context(report.display())?;
+        let errors: Vec<String> = report
+            .total
+            .errors
+            .iter()
+            .map(|(k, n)| format!("{k}: {n}"))
+            .collect();
+        Ok(Answered {
+            ok: report.total.ok,
+            failed: report.total.errors.values().sum(),
+            errors: errors.join(", "),
+            seconds: report.measured_s,
+            p50_us: report.total.latency.p50,
+            p99_us: report.total.latency.p99,
+            limited: report.headroom.limited,
+        })
+    }
+}

@@ -1,0 +1,60 @@
+//! Proxies of our own to stand beside: the least that a relay must do, and a minimal hyper proxy.
+//!
+//! They run as processes of their own (`ringway-bench peer …`, a hidden subcommand), because CPU time is counted
+//! by process.
+
+mod hyper;
+mod relay;
+
+use std::{net::SocketAddr, process::ExitCode};
+
+/// One of them, to be run until it is killed.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    peer: Peer,
+}
+
+#[derive(clap::Subcommand)]
+enum Peer {
+    /// Copies bytes between a connection of its own to the upstream and each client, knowing nothing of HTTP.
+    Relay {
+        /// Listen here
+        #[arg(long)]
+        listen: SocketAddr,
+        /// Connect there
+        #[arg(long)]
+        upstream: SocketAddr,
+    },
+    /// hyper's server and pooled client, one thread, nothing in between.
+    Hyper {
+        /// Listen here
+        #[arg(long)]
+        listen: SocketAddr,
+        /// Forward there
+        #[arg(long)]
+        upstream: SocketAddr,
+        /// Speak HTTP/2 to the upstream
+        #[arg(long)]
+        http2: bool,
+    },
+}
+
+/// Runs it.
+pub fn run(args: Args) -> ExitCode {
+    let ended = match args.peer {
+        Peer::Relay { listen, upstream } => relay::run(listen, upstream).map_err(|e| e.to_string()),
+        Peer::Hyper {
+            listen,
+            upstream,
+            http2,
+        } => hyper::run(listen, upstream, http2).map_err(|e| e.to_string()),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! The proxies that are compared, each as a way to write its configuration and start it.
+
+mod haproxy;
+mod nginx;
+mod own;
+mod ringway;
+
+use super::{
+    failure::Result,
+    http,
+    place::Placement,
+    process::{Process, free_address},
+    upstream::{Identity, Upstream},
+    work::{Era, Http},
+};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+pub use ringway::{Options as RingwayOptions, key};
+
+/// Ringway's count of access lines that found its queue full.
+const DROPPED: &str = "ringway_access_lines_dropped_total";
+
+/// One line of the table: a proxy in one configuration, with the client and the upstream it stands between.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// Short, for `--proxies` and JSON.
+    pub id: &'static str,
+    /// For people.
+    pub label: &'static str,
+    /// What it is.
+    pub proxy: Proxy,
+    /// The generator's side.
+    pub down: Leg,
+    /// The upstream's side.
+    pub up: Leg,
+    /// Path of the endpoint.
+    pub path: &'static str,
+    /// The tool's name there.
+    pub tool: &'static str,
+}
+
+/// How one side is spoken to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Leg {
+    /// HTTP version.
+    pub http: Http,
+    /// Under TLS.
+    pub tls: bool,
+    /// Era of MCP.
+    pub era: Era,
+}
+
+/// What a row starts.
+#[derive(Clone, Debug)]
+pub enum Proxy {
+    /// Nothing: the upstream itself, on the proxy's processor.
+    Direct,
+    /// The bare relay.
+    Relay,
+    /// The minimal hyper proxy.
+    Hyper,
+    /// nginx.
+    Nginx(nginx::Options),
+    /// HAProxy.
+    Haproxy,
+    /// Ringway's data plane.
+    Ringway(RingwayOptions),
+}
+
+pub use nginx::Options as NginxOptions;
+
+/// What every proxy may need to be started.
+pub struct Surroundings<'s> {
+    /// Where processes run.
+    pub placement: Placement,
+    /// The upstream it forwards to.
+    pub upstream: SocketAddr,
+    /// The certificate it serves, which is also the upstream's and its own authority.
+    pub identity: &'s Identity,
+    /// Programs built for this comparison.
+    pub built: &'s Built,
+    /// Workers, each with a processor of its own.
+    pub workers: usize,
+    /// For its configuration and logs.
+    pub dir: PathBuf,
+}
+
+/// Programs built for the comparison.
+#[derive(Clone, Debug)]
+pub struct Built {
+    /// `ringway-gateway`.
+    pub gateway: PathBuf,
+    /// `ringway-bench`, for the peers in it.
+    pub bench: PathBuf,
+}
+
+/// A proxy under measurement.
+#[derive(Debug)]
+pub struct Running {
+    /// Its process, or the upstream's.
+    pub process: Process,
+    /// Where to connect.
+    pub address: SocketAddr,
+    /// Where it tells of itself, if it does.
+    pub admin: Option<SocketAddr>,
+}
+
+impl Row {
+    /// Starts it and waits until it accepts connections.
+    pub fn start(&self, around: &Surroundings<'_>) -> Result<Running> {
+        std::fs::create_dir_all(&around.dir).map_err(|e| super::failure::Failure::at(&around.dir, &e))?;
+        let address = free_address()?;
+        let (command, admin) = match &self.proxy {
+            // The caller has started the upstream on the proxy's processor.
+            Proxy::Direct => unreachable_row()?,
+            Proxy::Relay => (own::relay(around, address), None),
+            Proxy::Hyper => (own::hyper(around, address, self.up.http), None),
+            Proxy::Nginx(options) => (nginx::command(self, options, around, address)?, None),
+            Proxy::Haproxy => (haproxy::command(self, around, address)?, None),
+            Proxy::Ringway(options) => {
+                let admin = free_address()?;
+                (
+                    ringway::command(self, options, around, address, admin)?,
+                    Some(admin),
+                )
+            }
+        };
+        let process = Process::start(self.id, command, &around.dir)?.ready(address)?;
+        Ok(Running {
+            process,
+            address,
+            admin,
+        })
+    }
+}
+
+impl Running {
+    /// Access lines that it dropped so far, where it tells.
+    pub fn log_dropped(&self) -> u64 {
+        let metrics = self.admin.and_then(|admin| http::get(admin, "/metrics").ok());
+        let value = |text: String| {
+            let line = text.lines().find(|l| l.starts_with(DROPPED))?;
+            line.rsplit(' ').next()?.parse().ok()
+        };
+        metrics.and_then(value).unwrap_or(0)
+    }
+}
+
+impl From<Upstream> for Running {
+    fn from(upstream: Upstream) -> Self {
+        Self {
+            process: upstream.process,
+            address: upstream.address,
+            admin: None,
+        }
+    }
+}
+
+fn unreachable_row<T>() -> Result<T> {
+    Err(super::failure::Failure::new("the direct row starts no proxy"))
+}
+
+/// The processors of the proxy's workers, as `taskset` reads them.
+fn cpus(around: &Surroundings<'_>) -> String {
+    match around.workers {
+        0 | 1 => around.placement.proxy_cpu.to_string(),
+        n => format!("0-{}", n - 1),
+    }
+}
+
+fn command(around: &Surroundings<'_>, program: &Path) -> std::process::Command {
+    around.placement.command(&cpus(around), program)
+}

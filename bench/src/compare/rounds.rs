@@ -1,0 +1,205 @@
+//! The rounds: every row once a round, in an order that turns, each freshly started, warmed up, then measured.
+
+use super::{
+    failure::Result,
+    generator::Generator,
+    place::Placement,
+    proxies::{Built, Proxy, Row, Running, Surroundings, key},
+    results::{Line, Sample, Table},
+    rows,
+    upstream::{Identity, Kind, Upstream},
+    work::{Cell, Work},
+};
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+/// What all measurements share.
+pub struct Bench<'b> {
+    /// Makes the calls.
+    pub generator: &'b dyn Generator,
+    /// Answers them.
+    pub upstream: Kind,
+    /// Where processes run.
+    pub placement: Placement,
+    /// Programs to run.
+    pub built: Built,
+    /// For everything under TLS.
+    pub identity: Identity,
+    /// For configurations, logs and reports.
+    pub dir: PathBuf,
+    /// Before measuring, with the same work.
+    pub warmup: Duration,
+    /// Measured.
+    pub duration: Duration,
+}
+
+/// The upstreams of one cell: in clear, and under TLS when a row wants it.
+pub struct Upstreams {
+    clear: Upstream,
+    tls: Option<Upstream>,
+}
+
+impl Bench<'_> {
+    /// Measures a cell.
+    pub fn table(&self, cell: Cell, rows: &[Row], rounds: usize) -> Result<Table> {
+        let upstreams = self.upstreams(cell, rows)?;
+        let line = |row: &Row| Line {
+            id: row.id.to_owned(),
+            label: row.label.to_owned(),
+            samples: Vec::new(),
+            failures: Vec::new(),
+        };
+        let mut table = Table {
+            cell,
+            rows: rows.iter().map(line).collect(),
+        };
+        for round in 0..rounds {
+            for place in 0..rows.len() {
+                // Each round begins one row later, so that no row always follows the same moment of the round.
+                let n = (place + round) % rows.len();
+                let row = &rows[n];
+                match self.sample(cell, row, &upstreams, round) {
+                    Ok(sample) => {
+                        eprintln!("{}", told(cell, row, round, rounds, &sample));
+                        table.rows[n].samples.push(sample);
+                    }
+                    Err(failure) => {
+                        eprintln!(
+                            "{:6} round {}/{rounds} {}: {failure}",
+                            cell.name(),
+                            round + 1,
+                            row.id
+                        );
+                        table.rows[n].failures.push(failure.to_string());
+                    }
+                }
+            }
+        }
+        Ok(table)
+    }
+
+    /// Starts what the rows need to stand behind them.
+    pub fn upstreams(&self, cell: Cell, rows: &[Row]) -> Result<Upstreams> {
+        let start = |tls| self.upstream.start(cell, tls, &self.placement, false, &self.dir);
+        Ok(Upstreams {
+            clear: start(None)?,
+            tls: match rows.iter().any(|row| row.up.tls) {
+                true => Some(start(Some(&self.identity))?),
+                false => None,
+            },
+        })
+    }
+
+    /// Starts a row's proxy in front of the upstream it wants.
+    pub fn start(&self, cell: Cell, row: &Row, upstreams: &Upstreams, workers: usize) -> Result<Running> {
+        if matches!(row.proxy, Proxy::Direct) {
+            let upstream = self
+                .upstream
+                .start(cell, None, &self.placement, true, &self.dir)?;
+            return Ok(upstream.into());
+        }
+        let upstream = match (&upstreams.tls, row.up.tls) {
+            (Some(tls), true) => tls,
+            _ => &upstreams.clear,
+        };
+        row.start(&Surroundings {
+            placement: self.placement,
+            upstream: upstream.address,
+            identity: &self.identity,
+            built: &self.built,
+            workers,
+            dir: self.dir.join(row.id),
+        })
+    }
+
+    /// The calls of a row in a cell.
+    pub fn work(&self, cell: Cell, row: &Row, running: &Running) -> Work {
+        let scheme = if row.down.tls { "https" } else { "http" };
+        Work {
+            url: format!("{scheme}://{}{}", running.address, row.path),
+            http: row.down.http,
+            ca: row.down.tls.then(|| self.identity.certificate.clone()),
+            era: row.down.era,
+            tool: if cell == Cell::Sse {
+                row.tool.replace("sized", "progress")
+            } else {
+                row.tool.to_owned()
+            },
+            key: key(),
+            connections: cell.connections(),
+            pace: cell.pace(),
+            duration: self.duration,
+        }
+    }
+
+    fn sample(&self, cell: Cell, row: &Row, upstreams: &Upstreams, round: usize) -> Result<Sample> {
+        let running = self.start(cell, row, upstreams, 1)?;
+        let work = self.work(cell, row, &running);
+        let warm = Work {
+            duration: self.warmup,
+            ..work.clone()
+        };
+        self.generator.run(&warm, &self.placement, &self.dir)?;
+        self.measure(&work, &running, round)
+    }
+
+    /// Runs the work once and divides the proxy's CPU time by what was answered.
+    pub fn measure(&self, work: &Work, running: &Running, round: usize) -> Result<Sample> {
+        let (before, began) = (running.process.cpu()?, Instant::now());
+        let answered = self.generator.run(work, &self.placement, &self.dir)?;
+        let (cpu, passed) = (running.process.cpu()?.since(before), began.elapsed());
+        if answered.ok == 0 {
+            return Err(running
+                .process
+                .failed(&format!("no call was answered ({})", answered.errors)));
+        }
+        if answered.failed > 0 {
+            eprintln!("WARNING: {} calls failed: {}", answered.failed, answered.errors);
+        }
+        let by_call = |ns: u64| ns as f64 / 1e3 / answered.ok as f64;
+        let sampled = (cpu.user_ns + cpu.system_ns).max(1) as f64;
+        // The kernel samples the parts by ticks; their proportion is better than their sum.
+        let share = |ns: u64| by_call(cpu.total_ns) * ns as f64 / sampled;
+        Ok(Sample {
+            round,
+            cpu_us: by_call(cpu.total_ns),
+            user_us: share(cpu.user_ns),
+            system_us: share(cpu.system_ns),
+            calls: answered.ok,
+            failed: answered.failed,
+            per_s: answered.ok as f64 / answered.seconds.max(f64::EPSILON),
+            busy: cpu.total_ns as f64 / passed.as_nanos() as f64,
+            p50_us: answered.p50_us,
+            p99_us: answered.p99_us,
+            rss_bytes: running.process.rss_bytes(),
+            limited: answered.limited,
+            log_dropped: running.log_dropped(),
+        })
+    }
+}
+
+fn told(cell: Cell, row: &Row, round: usize, rounds: usize, sample: &Sample) -> String {
+    format!(
+        "{:6} round {}/{rounds} {:20} {:7.2} µs ({:5.2} user) {:8.0}/s  busy {:.2}  p50 {:.0} p99 {:.0} µs{}",
+        cell.name(),
+        round + 1,
+        row.id,
+        sample.cpu_us,
+        sample.user_us,
+        sample.per_s,
+        sample.busy,
+        sample.p50_us,
+        sample.p99_us,
+        if sample.log_dropped > 0 {
+            format!("  {} access lines dropped", sample.log_dropped)
+        } else {
+            String::new()
+        } + if row.id == rows::FLOOR {
+            "  <- the machine's state"
+        } else {
+            ""
+        },
+    )
+}
