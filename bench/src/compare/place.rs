@@ -10,8 +10,8 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// Descriptors a process may need: a proxy holds two for each of 10,000 connections.
-const DESCRIPTORS: u64 = 65_536;
+/// Descriptors a process may need: HAProxy wants two for each connection it might hold.
+const DESCRIPTORS: u64 = 20_000;
 
 /// How the kernel is asked to schedule what is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize)]

@@ -45,7 +45,7 @@ fn config(row: &Row, around: &Surroundings<'_>, address: SocketAddr) -> Result<S
     Ok(format!(
         "global
   nbthread {workers}
-  maxconn 19000
+  maxconn 9900
   tune.h2.max-concurrent-streams 1024
 defaults
   mode http
