@@ -31,7 +31,7 @@ enum Command {
     /// Write a scenario from a server's own tools
     Discover(discover::Args),
     /// Serve an MCP server that is fast, and faulty on demand
-    Upstream(upstream::Args),
+    Upstream(Box<upstream::Args>),
     /// Draw, compare and judge finished runs
     Report(report::Args),
     /// Wait for orders from a coordinating run
@@ -81,7 +81,7 @@ pub fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run(args) => run::run(*args),
         Command::Discover(args) => discover::run(args),
-        Command::Upstream(args) => upstream::run(args),
+        Command::Upstream(args) => upstream::run(*args),
         Command::Report(args) => report::run(args),
         Command::Generator(args) => generator::run(args),
     };

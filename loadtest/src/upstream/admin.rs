@@ -82,7 +82,11 @@ fn one(server: &Server, buf: &[u8]) -> Option<Vec<u8>> {
         },
         (Method::Get, "/faults") => Ok(faults(server)),
         (Method::Post, "/faults") => set_faults(server, body).map_err(|why| (400, why)),
-        (Method::Delete, "/faults") => server.faults.set(Vec::new()).map(|()| faults(server)).map_err(|e| (500, e)),
+        (Method::Delete, "/faults") => server
+            .faults
+            .set(Vec::new())
+            .map(|()| faults(server))
+            .map_err(|e| (500, e)),
         (Method::Post, "/notify") => notify(server, body).map_err(|why| (400, why)),
         (Method::Delete, "/sessions") => Ok(json!({ "forgotten": server.sessions.forget_all() })),
         (_, "/stats" | "/faults" | "/notify" | "/sessions") => Err((405, "not this method".to_owned())),

@@ -176,6 +176,9 @@ mod tests {
         let error = Answer::error(400, None, -32600, "a \"quoted\" word", Some("{\"x\":1}"));
         let said: serde_json::Value = serde_json::from_slice(&error.whole(false)).unwrap();
         assert_eq!(said["error"]["message"], "a \"quoted\" word");
-        assert_eq!((said["error"]["data"]["x"].as_u64(), said["id"].is_null()), (Some(1), true));
+        assert_eq!(
+            (said["error"]["data"]["x"].as_u64(), said["id"].is_null()),
+            (Some(1), true)
+        );
     }
 }

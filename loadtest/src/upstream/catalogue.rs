@@ -56,9 +56,14 @@ struct Lists {
 impl Catalogue {
     /// Renders everything. `page`: tools on one page, 0 for all.
     pub fn new(synthetic: usize, page: usize, resources: usize, revisions: &[Revision]) -> Self {
-        let tools: Vec<Value> = built_in().into_iter().chain((0..synthetic).map(synthetic_tool)).collect();
+        let tools: Vec<Value> = built_in()
+            .into_iter()
+            .chain((0..synthetic).map(synthetic_tool))
+            .collect();
         let page = if page == 0 { tools.len() } else { page };
-        let names = tools.iter().filter_map(|tool| tool["name"].as_str().map(str::to_owned));
+        let names = tools
+            .iter()
+            .filter_map(|tool| tool["name"].as_str().map(str::to_owned));
         let lists = |era| Lists {
             tools: pages(&tools, page, era),
             resources: rendered(era, &[("resources", (0..resources).map(resource).collect())]),
@@ -67,7 +72,10 @@ impl Catalogue {
             discover: rendered(
                 era,
                 &[
-                    ("supportedVersions", revisions.iter().map(|r| r.as_str()).collect()),
+                    (
+                        "supportedVersions",
+                        revisions.iter().map(|r| r.as_str()).collect(),
+                    ),
                     ("capabilities", capabilities()),
                     ("instructions", json!("Answers quickly, or as it is told to.")),
                 ],
@@ -156,12 +164,18 @@ pub fn capabilities() -> Value {
 
 /// `,"result":{…}}` with the members every complete result of a list has in this era.
 fn rendered(era: Era, members: &[(&str, Value)]) -> Bytes {
-    let mut result: Map<String, Value> = members.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect();
+    let mut result: Map<String, Value> = members
+        .iter()
+        .map(|(k, v)| ((*k).to_owned(), v.clone()))
+        .collect();
     if era == Era::Modern {
         result.insert("resultType".into(), "complete".into());
         result.insert("ttlMs".into(), TTL_MS.into());
         result.insert("cacheScope".into(), "public".into());
-        result.insert("_meta".into(), json!({ "io.modelcontextprotocol/serverInfo": server_info() }));
+        result.insert(
+            "_meta".into(),
+            json!({ "io.modelcontextprotocol/serverInfo": server_info() }),
+        );
     }
     format!(",\"result\":{}}}", Value::Object(result)).into()
 }
@@ -191,9 +205,24 @@ fn built_in() -> Vec<Value> {
     };
     let whole = |description: &str| json!({ "type": "integer", "minimum": 0, "description": description });
     vec![
-        tool("echo", "Gives its text back.", json!({ "text": { "type": "string" } }), &["text"]),
-        tool("sized", "Gives a text of as many bytes as asked for.", json!({ "bytes": whole("Length of the text") }), &[]),
-        tool("sleep", "Answers after a while.", json!({ "ms": whole("How long, in milliseconds") }), &["ms"]),
+        tool(
+            "echo",
+            "Gives its text back.",
+            json!({ "text": { "type": "string" } }),
+            &["text"],
+        ),
+        tool(
+            "sized",
+            "Gives a text of as many bytes as asked for.",
+            json!({ "bytes": whole("Length of the text") }),
+            &[],
+        ),
+        tool(
+            "sleep",
+            "Answers after a while.",
+            json!({ "ms": whole("How long, in milliseconds") }),
+            &["ms"],
+        ),
         tool(
             "progress",
             "Reports progress on an event stream, then answers.",
@@ -204,8 +233,18 @@ fn built_in() -> Vec<Value> {
             }),
             &[],
         ),
-        tool("fail", "Fails as a tool: the result says isError.", json!({}), &[]),
-        tool("error", "Fails as a request: a JSON-RPC error.", json!({ "code": { "type": "integer" } }), &[]),
+        tool(
+            "fail",
+            "Fails as a tool: the result says isError.",
+            json!({}),
+            &[],
+        ),
+        tool(
+            "error",
+            "Fails as a request: a JSON-RPC error.",
+            json!({ "code": { "type": "integer" } }),
+            &[],
+        ),
     ]
 }
 
@@ -231,20 +270,55 @@ fn prompt() -> Value {
 }
 
 const PRODUCTS: [&str; 16] = [
-    "github", "jira", "slack", "salesforce", "postgres", "kubernetes", "grafana", "stripe", "notion", "s3",
-    "zendesk", "hubspot", "pagerduty", "snowflake", "gitlab", "linear",
+    "github",
+    "jira",
+    "slack",
+    "salesforce",
+    "postgres",
+    "kubernetes",
+    "grafana",
+    "stripe",
+    "notion",
+    "s3",
+    "zendesk",
+    "hubspot",
+    "pagerduty",
+    "snowflake",
+    "gitlab",
+    "linear",
 ];
 const VERBS: [&str; 12] = [
-    "list", "get", "create", "update", "delete", "search", "archive", "assign", "export", "validate", "merge",
-    "watch",
+    "list", "get", "create", "update", "delete", "search", "archive", "assign", "export", "validate",
+    "merge", "watch",
 ];
 const NOUNS: [&str; 20] = [
-    "issue", "comment", "project", "user", "team", "dashboard", "alert", "query", "deployment", "invoice",
-    "customer", "document", "page", "branch", "release", "incident", "channel", "report", "permission", "webhook",
+    "issue",
+    "comment",
+    "project",
+    "user",
+    "team",
+    "dashboard",
+    "alert",
+    "query",
+    "deployment",
+    "invoice",
+    "customer",
+    "document",
+    "page",
+    "branch",
+    "release",
+    "incident",
+    "channel",
+    "report",
+    "permission",
+    "webhook",
 ];
 
 fn synthetic_tool(n: usize) -> Value {
-    let (product, verb) = (PRODUCTS[n % PRODUCTS.len()], VERBS[n / PRODUCTS.len() % VERBS.len()]);
+    let (product, verb) = (
+        PRODUCTS[n % PRODUCTS.len()],
+        VERBS[n / PRODUCTS.len() % VERBS.len()],
+    );
     let around = n / (PRODUCTS.len() * VERBS.len());
     let noun = NOUNS[around % NOUNS.len()];
     let name = match around / NOUNS.len() {
@@ -268,10 +342,16 @@ fn synthetic_tool(n: usize) -> Value {
         json!({ "type": "integer", "description": format!("Most {noun}s to return"), "minimum": 1, "maximum": 100, "default": 20 }),
     );
     if !n.is_multiple_of(2) {
-        add("state", json!({ "type": "string", "enum": ["open", "closed", "draft", "any"], "default": "open", "description": "Only those in this state" }));
+        add(
+            "state",
+            json!({ "type": "string", "enum": ["open", "closed", "draft", "any"], "default": "open", "description": "Only those in this state" }),
+        );
     }
     if n.is_multiple_of(3) {
-        add("labels", json!({ "type": "array", "items": { "type": "string" }, "maxItems": 20, "description": "Labels that all must be present" }));
+        add(
+            "labels",
+            json!({ "type": "array", "items": { "type": "string" }, "maxItems": 20, "description": "Labels that all must be present" }),
+        );
     }
     if n.is_multiple_of(5) {
         add(
@@ -289,11 +369,16 @@ fn synthetic_tool(n: usize) -> Value {
         );
     }
     if n.is_multiple_of(7) {
-        add("dry_run", json!({ "type": "boolean", "default": false, "description": "Say what would happen and change nothing" }));
+        add(
+            "dry_run",
+            json!({ "type": "boolean", "default": false, "description": "Say what would happen and change nothing" }),
+        );
     }
     let sentences = [
         format!("{verb}s a {noun} in {product}."),
-        format!(" Use this when the person asks about a {noun} by name or identifier; for free text use {product}_search_{noun} instead."),
+        format!(
+            " Use this when the person asks about a {noun} by name or identifier; for free text use {product}_search_{noun} instead."
+        ),
         " Rate limits of the service apply, and partial results say so.".to_owned(),
     ];
     json!({

@@ -349,7 +349,9 @@ mod tests {
         let faults = Faults::default();
         let mut hits = |rule: &str, victim: &Victim<'_>| {
             faults.set(vec![rule.parse().unwrap()]).unwrap();
-            (0..1000).filter(|_| faults.draw(victim, &mut rng).is_some()).count()
+            (0..1000)
+                .filter(|_| faults.draw(victim, &mut rng).is_some())
+                .count()
         };
         assert_eq!(hits("reset", &CALL), 1000);
         assert_eq!(hits("reset:count=7", &CALL), 7);
@@ -372,10 +374,21 @@ mod tests {
     fn the_first_rule_that_hits_wins() {
         let mut rng = SmallRng::seed_from_u64(1);
         let faults = Faults::default();
-        let rules = ["reset:tool=other", "http_error:status=502,retry_after_s=3", "stall"];
+        let rules = [
+            "reset:tool=other",
+            "http_error:status=502,retry_after_s=3",
+            "stall",
+        ];
         faults.set(rules.map(|r| r.parse().unwrap()).to_vec()).unwrap();
         let fault = faults.draw(&CALL, &mut rng).unwrap();
-        assert_eq!((fault.kind, fault.status, fault.retry_after_s), (FaultKind::HttpError, 502, Some(3)));
-        assert!(faults.set(vec![Rule::always(FaultKind::Stall); RULES_MAX + 1]).is_err());
+        assert_eq!(
+            (fault.kind, fault.status, fault.retry_after_s),
+            (FaultKind::HttpError, 502, Some(3))
+        );
+        assert!(
+            faults
+                .set(vec![Rule::always(FaultKind::Stall); RULES_MAX + 1])
+                .is_err()
+        );
     }
 }

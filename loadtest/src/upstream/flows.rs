@@ -99,7 +99,14 @@ enum Waited {
 
 /// Carries out a reply.
 pub async fn run<O: Out>(shard: &Shard, out: &mut O, reply: Reply<'_>) -> io::Result<After> {
-    let Reply { mut plan, opened, session, wait, fault, is_call } = reply;
+    let Reply {
+        mut plan,
+        opened,
+        session,
+        wait,
+        fault,
+        is_call,
+    } = reply;
     match waited(shard, out, &plan, session, wait).await {
         Waited::Done => {}
         Waited::Gone => return Ok(left(shard)),
@@ -115,7 +122,11 @@ pub async fn run<O: Out>(shard: &Shard, out: &mut O, reply: Reply<'_>) -> io::Re
     let mut after = After::Keep;
     match fault {
         None => {}
-        Some(Fault { kind: FaultKind::Stall, wait, .. }) => {
+        Some(Fault {
+            kind: FaultKind::Stall,
+            wait,
+            ..
+        }) => {
             shard.counters.fault(FaultKind::Stall);
             // A stall is deaf: only the end of its time or of its client ends it.
             tokio::select! {
@@ -123,7 +134,10 @@ pub async fn run<O: Out>(shard: &Shard, out: &mut O, reply: Reply<'_>) -> io::Re
                 () = stalled(shard, wait) => {}
             }
         }
-        Some(Fault { kind: FaultKind::Goaway, .. }) => {
+        Some(Fault {
+            kind: FaultKind::Goaway,
+            ..
+        }) => {
             shard.counters.fault(FaultKind::Goaway);
             after = After::Goaway;
         }
@@ -195,7 +209,9 @@ async fn waited<O: Out>(
         Plan::Progress(progress) => Some(progress.answer.id),
         _ => None,
     };
-    let call = session.zip(id).map(|(session, id)| shard.server.waiting.enter(session, id));
+    let call = session
+        .zip(id)
+        .map(|(session, id)| shard.server.waiting.enter(session, id));
     let cancelled = async {
         match &call {
             Some(call) => call.cancelled().await,
@@ -243,7 +259,8 @@ async fn report<O: Out>(
         shard.server.gate.pass().await;
         if let Some(token) = progress.token {
             shard.counters.add(Counter::Events);
-            out.data(answer::event(&notification(token, step, progress.steps))).await?;
+            out.data(answer::event(&notification(token, step, progress.steps)))
+                .await?;
         }
     }
     for piece in progress.answer.pieces(true, COPY_BYTES_MAX) {
@@ -253,7 +270,8 @@ async fn report<O: Out>(
 }
 
 fn notification(token: &[u8], step: u64, steps: u64) -> Vec<u8> {
-    let mut out = b"{\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\",\"params\":{\"progressToken\":".to_vec();
+    let mut out =
+        b"{\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\",\"params\":{\"progressToken\":".to_vec();
     out.extend_from_slice(token);
     out.extend_from_slice(format!(",\"progress\":{step},\"total\":{steps}}}}}").as_bytes());
     out
@@ -307,7 +325,8 @@ async fn misbehave<O: Out>(
         }
         (FaultKind::GarbageHttp, _) => {
             count();
-            out.data(Bytes::from_static(b"\x16\x03\x01 this is not HTTP\r\n\r\n")).await?;
+            out.data(Bytes::from_static(b"\x16\x03\x01 this is not HTTP\r\n\r\n"))
+                .await?;
             Ok(After::Fin)
         }
         (FaultKind::GarbageJson, _) => {
@@ -324,15 +343,33 @@ async fn misbehave<O: Out>(
         (FaultKind::GarbageTruncated, _) => {
             let body = body.slice(..body.len() / 2);
             count();
-            finish(out, Head::new(200, content, length.map(|_| body.len())), body, After::Keep).await
+            finish(
+                out,
+                Head::new(200, content, length.map(|_| body.len())),
+                body,
+                After::Keep,
+            )
+            .await
         }
         (FaultKind::GarbageLengthLong, _) => {
             count();
-            finish(out, Head::new(200, Content::Json, body.len() + 10), body, After::Fin).await
+            finish(
+                out,
+                Head::new(200, Content::Json, body.len() + 10),
+                body,
+                After::Fin,
+            )
+            .await
         }
         (FaultKind::GarbageLengthShort, _) => {
             count();
-            finish(out, Head::new(200, Content::Json, body.len() / 2), body, After::Keep).await
+            finish(
+                out,
+                Head::new(200, Content::Json, body.len() / 2),
+                body,
+                After::Keep,
+            )
+            .await
         }
         (FaultKind::Trickle, _) => {
             out.head(&Head::new(200, content, length)).await?;
@@ -371,7 +408,10 @@ fn whole(plan: &Plan<'_>) -> (Content, Bytes) {
         Plan::Event(answer) => (Content::Events, answer.whole(true)),
         Plan::Progress(progress) => (Content::Events, progress.answer.whole(true)),
         Plan::Raw(body) => (Content::Json, Bytes::copy_from_slice(body)),
-        Plan::Hold(_) => (Content::Events, Bytes::from_static(ringway_proto::sse::KEEP_ALIVE)),
+        Plan::Hold(_) => (
+            Content::Events,
+            Bytes::from_static(ringway_proto::sse::KEEP_ALIVE),
+        ),
     }
 }
 

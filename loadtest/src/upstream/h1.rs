@@ -227,7 +227,15 @@ async fn write_quick(
         let mut last = Vec::new();
         answer.write_after(&mut last, events);
         last.extend_from_slice(end);
-        write_slices(io, &mut [IoSlice::new(out), IoSlice::new(answer.text.bytes()), IoSlice::new(&last)]).await?;
+        write_slices(
+            io,
+            &mut [
+                IoSlice::new(out),
+                IoSlice::new(answer.text.bytes()),
+                IoSlice::new(&last),
+            ],
+        )
+        .await?;
         out.clear();
     }
     if out.len() > OUT_BYTES_MAX {
@@ -239,13 +247,27 @@ async fn write_quick(
 
 /// A reply that borrows nothing.
 fn held(reply: Reply<'_>) -> Reply<'static> {
-    let Reply { plan, opened, session, wait, fault, is_call } = reply;
+    let Reply {
+        plan,
+        opened,
+        session,
+        wait,
+        fault,
+        is_call,
+    } = reply;
     let plan = match plan {
         Plan::Hold(hold) => Plan::Hold(hold),
         // Only called for the above.
         _ => Plan::Empty(500),
     };
-    Reply { plan, opened, session, wait, fault, is_call }
+    Reply {
+        plan,
+        opened,
+        session,
+        wait,
+        fault,
+        is_call,
+    }
 }
 
 async fn slow(
@@ -267,7 +289,11 @@ async fn slow(
     if !pending.is_empty() && after != After::Reset {
         io.write_all(&pending).await?;
     }
-    Ok(if keep_alive || after != After::Keep { after } else { After::Fin })
+    Ok(if keep_alive || after != After::Keep {
+        after
+    } else {
+        After::Fin
+    })
 }
 
 /// Writes one answer that needs more than one step.
@@ -296,7 +322,11 @@ impl Out for Writer<'_> {
             chunk_head(&mut self.pending, piece.len());
         }
         let end = if self.chunked { CHUNK_END } else { b"" };
-        let mut slices = [IoSlice::new(&self.pending), IoSlice::new(&piece), IoSlice::new(end)];
+        let mut slices = [
+            IoSlice::new(&self.pending),
+            IoSlice::new(&piece),
+            IoSlice::new(end),
+        ];
         write_slices(self.io, &mut slices).await?;
         self.pending.clear();
         Ok(())
@@ -340,12 +370,17 @@ async fn write_slices(io: &mut Io, mut slices: &mut [IoSlice<'_>]) -> io::Result
 fn write_head(out: &mut Vec<u8>, head: &Head, keep_alive: bool) {
     match head.status {
         200 => out.extend_from_slice(b"HTTP/1.1 200 OK\r\n"),
-        status => append(out, format_args!("HTTP/1.1 {status} {}\r\n", reason_phrase(status))),
+        status => append(
+            out,
+            format_args!("HTTP/1.1 {status} {}\r\n", reason_phrase(status)),
+        ),
     }
     out.extend_from_slice(match head.content {
         Content::None => b"",
         Content::Json => b"content-type: application/json\r\n".as_slice(),
-        Content::Events => b"content-type: text/event-stream\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n",
+        Content::Events => {
+            b"content-type: text/event-stream\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n"
+        }
         Content::Text => b"content-type: text/plain\r\n",
     });
     if head.status == 405 {
@@ -401,4 +436,3 @@ pub fn whole_answer(status: u16, content: Content, body: &[u8]) -> Vec<u8> {
     out.extend_from_slice(body);
     out
 }
-

@@ -201,7 +201,10 @@ impl Out for Writer {
             headers.insert(header::CONTENT_LENGTH, length.into());
         }
         let ends = head.content == Content::None;
-        let stream = self.respond.send_response(response, ends).map_err(io::Error::other)?;
+        let stream = self
+            .respond
+            .send_response(response, ends)
+            .map_err(io::Error::other)?;
         self.stream = Some(stream);
         Ok(())
     }
@@ -214,7 +217,9 @@ impl Out for Writer {
         while !piece.is_empty() {
             stream.reserve_capacity(piece.len());
             let room = poll_fn(|cx| stream.poll_capacity(cx)).await;
-            let room = room.ok_or(io::ErrorKind::ConnectionReset)?.map_err(io::Error::other)?;
+            let room = room
+                .ok_or(io::ErrorKind::ConnectionReset)?
+                .map_err(io::Error::other)?;
             let part = piece.split_to(room.min(piece.len()));
             stream.send_data(part, false).map_err(io::Error::other)?;
         }

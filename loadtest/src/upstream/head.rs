@@ -144,7 +144,8 @@ mod tests {
 
     #[test]
     fn fields_are_found_in_any_case() {
-        let text = b"POST /mcp HTTP/1.1\r\nHost: x\r\nContent-LENGTH: 2\r\nMCP-Protocol-Version: 2025-06-18\r\n\
+        let text =
+            b"POST /mcp HTTP/1.1\r\nHost: x\r\nContent-LENGTH: 2\r\nMCP-Protocol-Version: 2025-06-18\r\n\
             mcp-session-id: abc\r\nConnection: Close\r\nExpect: 100-continue\r\n\r\n{}rest";
         let head = read(text).unwrap().unwrap();
         assert_eq!(head.framing, Framing::Length(2));

@@ -156,7 +156,8 @@ fn rendered(hold: &Hold, event: &Event) -> Option<Bytes> {
 /// Whether the `notifications` of a listen ask for this one.
 fn wants(asked: &[u8], event: &Event) -> bool {
     let root = json::root(asked);
-    let flag = |key| json::member(asked, root, key).is_some_and(|span| json::kind(asked, span) == Some(Kind::True));
+    let flag =
+        |key| json::member(asked, root, key).is_some_and(|span| json::kind(asked, span) == Some(Kind::True));
     match event.method.as_ref() {
         "notifications/tools/list_changed" => flag("toolsListChanged"),
         "notifications/prompts/list_changed" => flag("promptsListChanged"),
@@ -165,7 +166,8 @@ fn wants(asked: &[u8], event: &Event) -> bool {
             let uris = json::member(asked, root, "resourceSubscriptions");
             let uris = uris.filter(|span| json::kind(asked, *span) == Some(Kind::Array));
             uris.is_some_and(|uris| {
-                json::elements(asked, uris).any(|uri| json::string(asked, uri).as_deref() == event.uri.as_deref())
+                json::elements(asked, uris)
+                    .any(|uri| json::string(asked, uri).as_deref() == event.uri.as_deref())
             })
         }
         _ => false,
@@ -178,7 +180,8 @@ mod tests {
 
     #[test]
     fn a_listen_hears_only_what_it_asked_for() {
-        let asked = br#"{"toolsListChanged":true,"promptsListChanged":false,"resourceSubscriptions":["a:1"]}"#;
+        let asked =
+            br#"{"toolsListChanged":true,"promptsListChanged":false,"resourceSubscriptions":["a:1"]}"#;
         let event = |method: &str, uri: Option<&str>| Event {
             method: format!("notifications/{method}").into(),
             uri: uri.map(Into::into),

@@ -85,7 +85,9 @@ impl FromStr for Latency {
                 let median = positive(text, duration(median)?)?;
                 let shape = shape
                     .parse::<f64>()
-                    .map_err(|_| format!("'{text}': the shape '{shape}' is not a number"))?;
+                    .ok()
+                    .filter(|shape| *shape >= 0.0)
+                    .ok_or_else(|| format!("'{text}': the shape '{shape}' is not a number from 0 up"))?;
                 LogNormal::new(median.ln(), shape)
                     .map(Self::LogNormal)
                     .map_err(|e| format!("'{text}': {e}"))
@@ -203,7 +205,7 @@ mod tests {
             ("uniform(5ms", "parenthesis"),
             ("exp(0)", "longer than 0"),
             ("lognormal(2ms,wide)", "not a number"),
-            ("lognormal(2ms,-1)", "lognormal"),
+            ("lognormal(2ms,-1)", "from 0 up"),
             ("zipf(2ms)", "none of"),
         ] {
             let said = text.parse::<Latency>().unwrap_err();

@@ -44,7 +44,11 @@ pub fn start(options: Options) -> Result<Handle, StartError> {
     for (n, socket) in sockets.into_iter().enumerate() {
         let (server, tls) = (Arc::clone(&server), tls.clone());
         threads.push(spawn(&format!("upstream-{n}"), socket, {
-            let cpu = server.options.cpus.get(n % server.options.cpus.len().max(1)).copied();
+            let cpu = server
+                .options
+                .cpus
+                .get(n % server.options.cpus.len().max(1))
+                .copied();
             let shard = server.shard(n);
             move |listener| {
                 if let Some(cpu) = cpu {
@@ -56,7 +60,9 @@ pub fn start(options: Options) -> Result<Handle, StartError> {
     }
     if let Some(socket) = admin_socket {
         let server = Arc::clone(&server);
-        threads.push(spawn("upstream-admin", socket, move |listener| admin::serve(server, listener))?);
+        threads.push(spawn("upstream-admin", socket, move |listener| {
+            admin::serve(server, listener)
+        })?);
     }
     Ok(Handle {
         addr,
@@ -180,7 +186,9 @@ fn acceptor(options: &Options) -> Result<Option<TlsAcceptor>, StartError> {
     let (Some(certificate), Some(key)) = (&options.tls_certificate, &options.tls_key) else {
         return Ok(None);
     };
-    let failed = |what: &std::path::Path, why: &dyn std::fmt::Display| StartError::Tls(format!("{}: {why}", what.display()));
+    let failed = |what: &std::path::Path, why: &dyn std::fmt::Display| {
+        StartError::Tls(format!("{}: {why}", what.display()))
+    };
     let chain = CertificateDer::pem_file_iter(certificate)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|why| failed(certificate, &why))?;

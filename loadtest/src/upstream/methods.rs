@@ -44,9 +44,10 @@ pub fn answer<'a>(shard: &Shard, asked: &Asked<'a, '_>) -> Reply<'a> {
         ("resources/read", _) => read(shard, asked),
         ("prompts/list", _) => Answer::rendered(asked.id, catalogue.prompts(era).clone()),
         ("prompts/get", _) => prompt(asked),
-        ("completion/complete", _) => {
-            complete(asked, r#""completion":{"values":["alice","bob"],"total":2,"hasMore":false}"#)
-        }
+        ("completion/complete", _) => complete(
+            asked,
+            r#""completion":{"values":["alice","bob"],"total":2,"hasMore":false}"#,
+        ),
         ("server/discover", Era::Modern) => Answer::rendered(asked.id, catalogue.discover().clone()),
         ("subscriptions/listen", Era::Modern) => return listen(asked),
         ("ping" | "logging/setLevel" | "resources/subscribe" | "resources/unsubscribe", Era::Legacy) => {
@@ -72,7 +73,11 @@ pub fn notified(shard: &Shard, asked: &Asked<'_, '_>) {
 
 /// Opens a session.
 pub fn initialize<'a>(shard: &Shard, asked: &Asked<'a, '_>) -> Reply<'a> {
-    let said = asked.message.params.as_ref().and_then(|params| params.protocol_version);
+    let said = asked
+        .message
+        .params
+        .as_ref()
+        .and_then(|params| params.protocol_version);
     let said = said.and_then(|span| json::string(asked.doc, span));
     let known = said.as_deref().and_then(|said| Revision::parse(said.as_bytes()));
     let revision = known
@@ -91,7 +96,10 @@ pub fn initialize<'a>(shard: &Shard, asked: &Asked<'a, '_>) -> Reply<'a> {
         "capabilities": capabilities(),
         "serverInfo": server_info(),
     });
-    let mut reply = Reply::plain(Plan::Json(Answer::made(asked.id, format!(",\"result\":{result}}}"))));
+    let mut reply = Reply::plain(Plan::Json(Answer::made(
+        asked.id,
+        format!(",\"result\":{result}}}"),
+    )));
     reply.opened = opened;
     reply
 }
@@ -117,7 +125,11 @@ fn call<'a>(shard: &Shard, asked: &Asked<'a, '_>) -> Reply<'a> {
             echo(asked)
         }
         Tool::Sized | Tool::Synthetic => {
-            counters.add(if tool == Tool::Sized { Counter::CallsSized } else { Counter::CallsSynthetic });
+            counters.add(if tool == Tool::Sized {
+                Counter::CallsSized
+            } else {
+                Counter::CallsSynthetic
+            });
             let asked_bytes = asked.number("bytes").filter(|_| tool == Tool::Sized);
             let bytes = asked_bytes.map_or(shard.server.options.size_bytes, |n| n as usize);
             if bytes > TEXT_BYTES_MAX {
@@ -147,7 +159,9 @@ fn call<'a>(shard: &Shard, asked: &Asked<'a, '_>) -> Reply<'a> {
         }
         Tool::Error => {
             counters.add(Counter::CallsError);
-            let code = asked.argument("code").and_then(|span| std::str::from_utf8(span.of(asked.doc)).ok());
+            let code = asked
+                .argument("code")
+                .and_then(|span| std::str::from_utf8(span.of(asked.doc)).ok());
             let code = code.and_then(|code| code.parse().ok()).unwrap_or(-32603);
             asked.error(200, code, "it failed, as it was told to")
         }
@@ -160,7 +174,11 @@ fn call<'a>(shard: &Shard, asked: &Asked<'a, '_>) -> Reply<'a> {
     }
     let plan = match progress {
         Some((steps, interval)) => Plan::Progress(Progress {
-            token: asked.message.meta().and_then(|m| m.progress_token).map(|span| span.of(asked.doc)),
+            token: asked
+                .message
+                .meta()
+                .and_then(|m| m.progress_token)
+                .map(|span| span.of(asked.doc)),
             steps,
             interval,
             answer,
@@ -225,7 +243,11 @@ fn read<'a>(shard: &Shard, asked: &Asked<'a, '_>) -> Answer<'a> {
     shard.counters.add(Counter::Reads);
     let uri = asked.message.uri(asked.doc).unwrap_or_default();
     if !shard.server.catalogue.has_resource(&uri) {
-        let code = if asked.era == Era::Modern { INVALID_PARAMS } else { -32002 };
+        let code = if asked.era == Era::Modern {
+            INVALID_PARAMS
+        } else {
+            -32002
+        };
         let data = serde_json::json!({ "uri": uri }).to_string();
         return Answer::error(200, Some(asked.id), code, "Resource not found", Some(&data));
     }
@@ -246,7 +268,9 @@ fn prompt<'a>(asked: &Asked<'a, '_>) -> Answer<'a> {
     if asked.message.name(asked.doc).as_deref() != Some("greeting") {
         return asked.error(200, INVALID_PARAMS, "Unknown prompt");
     }
-    let whom = asked.argument("name").and_then(|span| json::string(asked.doc, span));
+    let whom = asked
+        .argument("name")
+        .and_then(|span| json::string(asked.doc, span));
     let whom = whom.unwrap_or(Cow::Borrowed("somebody"));
     let messages = serde_json::json!([{
         "role": "user",
@@ -256,12 +280,20 @@ fn prompt<'a>(asked: &Asked<'a, '_>) -> Answer<'a> {
 }
 
 fn listen<'a>(asked: &Asked<'a, '_>) -> Reply<'a> {
-    let wanted = asked.message.params.as_ref().and_then(|params| params.notifications);
+    let wanted = asked
+        .message
+        .params
+        .as_ref()
+        .and_then(|params| params.notifications);
     match wanted.filter(|span| json::kind(asked.doc, *span) == Some(Kind::Object)) {
         Some(wanted) => Reply::plain(Plan::Hold(Hold {
             listen: Some(asked.id.into()),
             asked: wanted.of(asked.doc).into(),
         })),
-        None => Reply::plain(Plan::Json(asked.error(200, INVALID_PARAMS, "notifications must be an object"))),
+        None => Reply::plain(Plan::Json(asked.error(
+            200,
+            INVALID_PARAMS,
+            "notifications must be an object",
+        ))),
     }
 }

@@ -184,7 +184,8 @@ fn post<'a>(shard: &Shard, fields: &Fields<'_>, doc: &'a [u8]) -> Reply<'a> {
         None => {
             let said = message.meta_protocol_version(doc);
             !server.options.strict
-                && said.and_then(|said| Revision::parse(said.as_bytes()).map(Revision::era)) == Some(Era::Modern)
+                && said.and_then(|said| Revision::parse(said.as_bytes()).map(Revision::era))
+                    == Some(Era::Modern)
         }
     };
     let asked = Asked {
@@ -230,7 +231,12 @@ fn modern_post<'a>(shard: &Shard, fields: &Fields<'_>, asked: &Asked<'a, '_>) ->
             shard.counters.add(Counter::Notifications);
             Reply::plain(Plan::Empty(202))
         }
-        Shape::Result | Shape::Error => refusal(400, None, INVALID_REQUEST, "this revision has no responses of clients"),
+        Shape::Result | Shape::Error => refusal(
+            400,
+            None,
+            INVALID_REQUEST,
+            "this revision has no responses of clients",
+        ),
     }
 }
 
@@ -277,7 +283,12 @@ fn no_session<'a>(shard: &Shard, status: u16, id: &'a [u8]) -> Reply<'a> {
         shard.counters.add(Counter::SessionsUnknown);
         refusal(404, id, SESSION_NOT_FOUND, "Session not found")
     } else {
-        refusal(400, id, BAD_REQUEST, "Bad Request: Mcp-Session-Id header is required")
+        refusal(
+            400,
+            id,
+            BAD_REQUEST,
+            "Bad Request: Mcp-Session-Id header is required",
+        )
     }
 }
 
@@ -287,7 +298,10 @@ fn not_spoken<'a>(shard: &Shard, fields: &Fields<'_>, asked: &Asked<'a, '_>) -> 
     let id = Some(asked.id).filter(|id| !id.is_empty());
     let supported: Vec<&str> = server.revisions().iter().map(|r| r.as_str()).collect();
     if !server.options.era.modern() {
-        let text = format!("Bad Request: Unsupported protocol version (supported versions: {})", supported.join(", "));
+        let text = format!(
+            "Bad Request: Unsupported protocol version (supported versions: {})",
+            supported.join(", ")
+        );
         return refusal(400, id, BAD_REQUEST, &text);
     }
     let said = fields.revision.map(String::from_utf8_lossy).unwrap_or_default();
@@ -307,7 +321,10 @@ fn disagreement(fields: &Fields<'_>, asked: &Asked<'_, '_>) -> Option<(i64, &'st
     }
     let meta = asked.message.meta();
     if meta.is_none_or(|meta| meta.protocol_version.is_none() || meta.client_capabilities.is_none()) {
-        return Some((INVALID_PARAMS, "_meta lacks protocolVersion or clientCapabilities"));
+        return Some((
+            INVALID_PARAMS,
+            "_meta lacks protocolVersion or clientCapabilities",
+        ));
     }
     let in_body = asked.message.meta_protocol_version(asked.doc);
     if fields.revision != in_body.as_deref().map(str::as_bytes) {
@@ -325,7 +342,8 @@ fn disagreement(fields: &Fields<'_>, asked: &Asked<'_, '_>) -> Option<(i64, &'st
         "resources/read" => asked.message.uri(asked.doc),
         _ => return None,
     };
-    (!mirrors(fields.mcp_name, named.as_deref())).then_some((HEADER_MISMATCH, "Mcp-Name and the body disagree"))
+    (!mirrors(fields.mcp_name, named.as_deref()))
+        .then_some((HEADER_MISMATCH, "Mcp-Name and the body disagree"))
 }
 
 /// The status for a body or an accepted answer of a wrong type.
@@ -351,7 +369,12 @@ fn batch<'a>(shard: &Shard, fields: &Fields<'_>, doc: &'a [u8]) -> Reply<'a> {
     };
     let agreed = session.and_then(|id| shard.server.sessions.find(id));
     if agreed != Some(Revision::V2025_03_26) {
-        return refusal(400, None, INVALID_REQUEST, "batches belong to revision 2025-03-26");
+        return refusal(
+            400,
+            None,
+            INVALID_REQUEST,
+            "batches belong to revision 2025-03-26",
+        );
     }
     let messages = match rpc::split_batch(doc) {
         Ok(messages) => messages,
@@ -375,7 +398,8 @@ fn batch<'a>(shard: &Shard, fields: &Fields<'_>, doc: &'a [u8]) -> Reply<'a> {
             Err(fault) => refusal(400, None, fault.code(), &fault.to_string()),
         };
         reply.fault = None;
-        let (Plan::Json(answer) | Plan::Event(answer) | Plan::Progress(Progress { answer, .. })) = reply.plan else {
+        let (Plan::Json(answer) | Plan::Event(answer) | Plan::Progress(Progress { answer, .. })) = reply.plan
+        else {
             continue;
         };
         if out.len() > 1 {
@@ -384,12 +408,18 @@ fn batch<'a>(shard: &Shard, fields: &Fields<'_>, doc: &'a [u8]) -> Reply<'a> {
         answer.write(&mut out, false);
     }
     out.push(b']');
-    Reply::plain(if out.len() == 2 { Plan::Empty(202) } else { Plan::Raw(out) })
+    Reply::plain(if out.len() == 2 {
+        Plan::Empty(202)
+    } else {
+        Plan::Raw(out)
+    })
 }
 
 fn get<'a>(shard: &Shard, fields: &Fields<'_>) -> Reply<'a> {
     let is_modern = fields.revision.and_then(Revision::parse).map(Revision::era) == Some(Era::Modern);
-    let streams = fields.accept.is_some_and(|accept| accept.windows(17).any(|part| part == b"text/event-stream"));
+    let streams = fields
+        .accept
+        .is_some_and(|accept| accept.windows(17).any(|part| part == b"text/event-stream"));
     if is_modern || !shard.server.options.era.legacy() || !streams {
         return Reply::plain(Plan::Empty(405));
     }

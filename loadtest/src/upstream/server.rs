@@ -99,7 +99,10 @@ impl Server {
 
     /// Everything counted so far.
     pub fn stats(&self) -> Stats {
-        let mut stats = Stats::of(self.counters.iter().map(Arc::as_ref), self.sessions.count() as u64);
+        let mut stats = Stats::of(
+            self.counters.iter().map(Arc::as_ref),
+            self.sessions.count() as u64,
+        );
         let stalls = self.gate.closings.load(Relaxed);
         if stalls > 0 {
             stats.faults.insert(FaultKind::StallAll.name(), stalls);
@@ -171,7 +174,8 @@ impl Gate {
     pub fn close(&self, time: Duration) {
         let until = self.origin.elapsed().saturating_add(time).as_nanos();
         self.closings.fetch_add(1, Relaxed);
-        self.until_ns.fetch_max(u64::try_from(until).unwrap_or(u64::MAX), Relaxed);
+        self.until_ns
+            .fetch_max(u64::try_from(until).unwrap_or(u64::MAX), Relaxed);
     }
 
     /// Waits until it is open.
@@ -204,8 +208,11 @@ pub struct Event {
 /// Calls that wait, by session and id, so that `notifications/cancelled` on another connection finds them.
 #[derive(Debug, Default)]
 pub struct Waiting {
-    calls: Mutex<HashMap<(SessionId, Vec<u8>), Arc<Notify>>>,
+    calls: Mutex<WaitingCalls>,
 }
+
+/// A call's session and id, and how to wake it.
+type WaitingCalls = HashMap<(SessionId, Vec<u8>), Arc<Notify>>;
 
 impl Waiting {
     /// Enters a call for as long as the guard lives.
@@ -229,7 +236,7 @@ impl Waiting {
         found.is_some()
     }
 
-    fn calls(&self) -> MutexGuard<'_, HashMap<(SessionId, Vec<u8>), Arc<Notify>>> {
+    fn calls(&self) -> MutexGuard<'_, WaitingCalls> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -77,7 +77,10 @@ impl Sessions {
 
     /// Forgets them all, as a restart does; the number of those that were open.
     pub fn forget_all(&self) -> usize {
-        self.parts.iter().map(|part| std::mem::take(&mut *locked(part)).len()).sum()
+        self.parts
+            .iter()
+            .map(|part| std::mem::take(&mut *locked(part)).len())
+            .sum()
     }
 
     /// How many are open.

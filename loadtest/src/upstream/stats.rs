@@ -185,6 +185,11 @@ mod tests {
 
     #[test]
     fn the_table_is_in_the_order_of_the_enum() {
-        assert!(COUNTERS.iter().enumerate().all(|(n, (counter, _))| *counter as usize == n));
+        assert!(
+            COUNTERS
+                .iter()
+                .enumerate()
+                .all(|(n, (counter, _))| *counter as usize == n)
+        );
     }
 }

@@ -106,6 +106,9 @@ mod tests {
     #[test]
     fn nothing_in_it_needs_an_escape() {
         let text = Texts::default().of(4096);
-        assert!(text.iter().all(|b| matches!(b, b' '..=b'~') && !matches!(b, b'"' | b'\\')));
+        assert!(
+            text.iter()
+                .all(|b| matches!(b, b' '..=b'~') && !matches!(b, b'"' | b'\\'))
+        );
     }
 }

@@ -71,7 +71,10 @@ impl Timer {
             return;
         }
         let (wake, woken) = oneshot::channel();
-        self.shared.enter(Wait { at: Reverse(at), wake });
+        self.shared.enter(Wait {
+            at: Reverse(at),
+            wake,
+        });
         // An error means that the timer has ended, and with it the server.
         _ = woken.await;
     }
