@@ -11,6 +11,12 @@
 //!
 //! `client` is a plain blocking client that shows every byte it got.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a panic in a test is its report"
+)]
+
 mod admin;
 mod client;
 mod eras;
