@@ -22,7 +22,7 @@ pub fn time(micros: f64) -> String {
     format!("{} {unit}", three_digits(scaled))
 }
 
-/// A span given in seconds: `45 s`, `12 min 05 s`, `2 h 03 min`.
+/// A span given in seconds: `45 s`, `3 min`, `12 min 05 s`, `2 h 03 min`.
 #[must_use]
 pub fn span(seconds: f64) -> String {
     if !seconds.is_finite() {
@@ -40,6 +40,7 @@ pub fn span(seconds: f64) -> String {
     let whole = seconds.abs().round() as u64;
     match whole {
         0..60 => format!("{sign}{whole} s"),
+        60..3600 if whole.is_multiple_of(60) => format!("{sign}{} min", whole / 60),
         60..3600 => format!("{sign}{} min {:02} s", whole / 60, whole % 60),
         _ => format!("{sign}{} h {:02} min", whole / 3600, whole % 3600 / 60),
     }
@@ -201,12 +202,16 @@ fn three_digits(n: f64) -> String {
 /// Text of others on one line of a terminal: control and direction characters become a visible mark.
 #[must_use]
 pub fn plain(text: &str) -> String {
-    let harmless = |c: char| {
-        let steers = c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
-        if steers { '\u{fffd}' } else { c }
-    };
-    text.chars().map(harmless).collect()
+    text.chars()
+        .map(|c| if steers(c) { '\u{fffd}' } else { c })
+        .collect()
+}
+
+/// Whether a character moves or hides what stands around it, rather than showing something.
+#[must_use]
+pub fn steers(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
 /// At most so many characters; what is left out is marked.
@@ -251,8 +256,8 @@ mod tests {
     #[test]
     fn spans_counts_rates_and_bytes_read_well() {
         assert_eq!(
-            [0.0, 1.5, 45.0, 725.0, 7_400.0].map(span),
-            ["0 s", "1.5 s", "45 s", "12 min 05 s", "2 h 03 min"]
+            [0.0, 1.5, 45.0, 180.0, 725.0, 7_400.0].map(span),
+            ["0 s", "1.5 s", "45 s", "3 min", "12 min 05 s", "2 h 03 min"]
         );
         assert_eq!(
             [0, 999, 1_000, 1_234_567].map(count),

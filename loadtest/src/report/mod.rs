@@ -5,6 +5,8 @@
 //! spells numbers for people; `thresholds` judges.
 
 pub mod figures;
+pub mod file;
+pub mod html;
 pub mod latency;
 pub mod model;
 pub mod outcome;
