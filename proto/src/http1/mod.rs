@@ -10,10 +10,12 @@
 
 mod framing;
 mod names;
+mod prefix;
 mod read;
 mod write;
 
 pub use framing::{Framing, ResponseFraming};
+pub use prefix::{Prefix, write_request};
 pub use read::{parse_request, parse_response};
 pub use write::{WriteFault, reason_phrase, write_request_head, write_response_head};
 
@@ -105,6 +107,12 @@ pub fn is_connection_field(name: &[u8]) -> bool {
             | b"transfer-encoding"
             | b"upgrade"
     )
+}
+
+/// Whether only we may write this field in a request: it belongs to the connection, names the host, or asks for an
+/// interim answer that nobody here waits for.
+pub fn steers(name: &[u8]) -> bool {
+    matches!(name, b"host" | b"expect") || is_connection_field(name)
 }
 
 /// Whether some `Connection` field names `name`, which makes it one that must not be forwarded.

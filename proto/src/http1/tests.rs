@@ -469,3 +469,57 @@ fn nothing_can_break_out_of_its_line() {
     );
     assert_eq!(out, b"before", "a refused head leaves nothing behind");
 }
+
+#[test]
+fn a_prefix_is_checked_once_and_written_with_every_call() {
+    let mut fixed = Headers::default();
+    fixed.push("authorization", "Bearer secret");
+    fixed.push("content-type", "application/json");
+    let prefix = Prefix::new(Method::Post, b"/mcp", b"up:80", &fixed).unwrap();
+    assert!(!format!("{prefix:?}").contains("secret"));
+    let mut own = Headers::default();
+    own.push("mcp-name", "add");
+    for body in [Framing::None, Framing::Length(7), Framing::Chunked] {
+        let (mut once, mut apart) = (Vec::new(), Vec::new());
+        write_request(&mut once, &prefix, &own, body).unwrap();
+        let mut all = prefix.fields().clone();
+        all.push("mcp-name", "add");
+        write_request_head(
+            &mut apart,
+            prefix.method(),
+            prefix.target(),
+            prefix.authority(),
+            &all,
+            body,
+        )
+        .unwrap();
+        assert_eq!(once, apart);
+    }
+
+    let one = |name: &str, value: &str| {
+        let mut headers = Headers::default();
+        headers.push_bytes(name.to_owned().into(), value.to_owned().into());
+        headers
+    };
+    let mut out = b"before".to_vec();
+    for (bad, fault) in [
+        (one("x", "a\r\nhost: evil"), WriteFault::Value),
+        (one("x:", "a"), WriteFault::Name),
+        (one("host", "evil"), WriteFault::Steering),
+        (one("content-length", "1"), WriteFault::Steering),
+        (one("transfer-encoding", "chunked"), WriteFault::Steering),
+        (one("expect", "100-continue"), WriteFault::Steering),
+        (one("connection", "x"), WriteFault::Steering),
+    ] {
+        assert_eq!(Prefix::new(Method::Get, b"/", b"a", &bad).err(), Some(fault));
+        assert_eq!(write_request(&mut out, &prefix, &bad, Framing::None), Err(fault));
+    }
+    assert_eq!(out, b"before", "a refused head leaves nothing behind");
+    let none = Headers::default();
+    let refused = |method, target: &str, authority: &str| {
+        Prefix::new(method, target.as_bytes(), authority.as_bytes(), &none).unwrap_err()
+    };
+    assert_eq!(refused(Method::Other, "/", "a"), WriteFault::Method);
+    assert_eq!(refused(Method::Get, "/ x", "a"), WriteFault::Target);
+    assert_eq!(refused(Method::Get, "/", "a b"), WriteFault::Authority);
+}

@@ -26,6 +26,9 @@ pub enum WriteFault {
     /// A value with CR, LF, NUL or another control character.
     #[error("field value cannot be sent")]
     Value,
+    /// A field that belongs to the codec ([`steers`]) where only others may stand.
+    #[error("a field that steers the connection is not the caller's to send")]
+    Steering,
 }
 
 /// Appends a request's head. `body` is written as `content-length` or `transfer-encoding`.
@@ -52,15 +55,11 @@ pub fn write_request_head(
     out.extend_from_slice(target);
     out.extend_from_slice(b" HTTP/1.1\r\n");
     write_field(out, b"host", authority);
-    if let Err(fault) = write_fields(out, headers, true) {
+    if let Err(fault) = write_lines(out, headers, true) {
         out.truncate(before);
         return Err(fault);
     }
-    match body {
-        Framing::None => {}
-        Framing::Length(length) => write_length(out, length),
-        Framing::Chunked => write_field(out, b"transfer-encoding", b"chunked"),
-    }
+    write_framing(out, body);
     out.extend_from_slice(b"\r\n");
     Ok(())
 }
@@ -82,7 +81,7 @@ pub fn write_response_head(
     out.push(b' ');
     out.extend_from_slice(reason_phrase(status).as_bytes());
     out.extend_from_slice(b"\r\n");
-    if let Err(fault) = write_fields(out, headers, false) {
+    if let Err(fault) = write_lines(out, headers, false) {
         out.truncate(before);
         return Err(fault);
     }
@@ -129,7 +128,7 @@ pub fn reason_phrase(status: u16) -> &'static str {
     }
 }
 
-fn write_fields(out: &mut Vec<u8>, headers: &Headers, request: bool) -> Result<(), WriteFault> {
+pub(super) fn write_lines(out: &mut Vec<u8>, headers: &Headers, request: bool) -> Result<(), WriteFault> {
     for (name, value) in headers.iter() {
         if is_connection_field(name) || (request && name.as_ref() == b"host") {
             continue;
@@ -145,11 +144,19 @@ fn write_fields(out: &mut Vec<u8>, headers: &Headers, request: bool) -> Result<(
     Ok(())
 }
 
-fn write_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+pub(super) fn write_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(name);
     out.extend_from_slice(b": ");
     out.extend_from_slice(value);
     out.extend_from_slice(b"\r\n");
+}
+
+pub(super) fn write_framing(out: &mut Vec<u8>, body: Framing) {
+    match body {
+        Framing::None => {}
+        Framing::Length(length) => write_length(out, length),
+        Framing::Chunked => write_field(out, b"transfer-encoding", b"chunked"),
+    }
 }
 
 fn write_length(out: &mut Vec<u8>, length: u64) {
