@@ -20,12 +20,20 @@ enum Command {
     Peer(compare::PeerArgs),
     /// Instructions per operation against the checked-in baseline.
     Instructions(instructions::Args),
+    /// One case of `instructions`, to be run under callgrind.
+    #[command(hide = true)]
+    InstructionsRun(instructions::RunArgs),
+    /// The data plane of a whole call, to be run under callgrind.
+    #[command(hide = true)]
+    InstructionsGateway(instructions::gateway::Args),
 }
 
 fn main() -> ExitCode {
     match Command::parse() {
         Command::Compare(args) => compare::run(*args),
         Command::Peer(args) => compare::run_peer(args),
-        Command::Instructions(args) => instructions::run(args),
+        Command::Instructions(args) => instructions::run(&args),
+        Command::InstructionsRun(args) => instructions::run_case(&args),
+        Command::InstructionsGateway(args) => instructions::gateway::run(&args),
     }
 }

@@ -1,0 +1,172 @@
+//! Whole calls through the data plane: what is asked, of whom, and how one run of it goes.
+
+use super::{
+    callgrind::{self, Count, Failure},
+    peers::{self, Answers, Client},
+};
+use ringway_bench::corpus::{
+    self,
+    documents::{self, Speaks},
+};
+use ringway_proto::revision::Era;
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{BufRead as _, BufReader},
+    net::SocketAddr,
+    path::Path,
+    process::{Child, Stdio},
+};
+
+/// One kind of call.
+#[derive(Clone, Copy, Debug)]
+pub struct Call {
+    /// `gateway.what`.
+    pub name: &'static str,
+    /// Calls in the shorter of two runs.
+    pub rounds: u32,
+    client: Era,
+    server: Speaks,
+    asks: Asks,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asks {
+    /// The corpus's small `tools/call`, answered so.
+    Tool(Answers),
+    /// A tool that does not exist.
+    UnknownTool,
+    /// `tools/list`.
+    List,
+}
+
+const SMALL: Asks = Asks::Tool(Answers::Small);
+
+/// Every kind.
+pub const ALL: &[Call] = &[
+    call("gateway.call_legacy", Era::Legacy, Speaks::Legacy, SMALL),
+    call("gateway.call_modern", Era::Modern, Speaks::Modern, SMALL),
+    call("gateway.call_translated", Era::Modern, Speaks::Legacy, SMALL),
+    call(
+        "gateway.call_64k",
+        Era::Legacy,
+        Speaks::Legacy,
+        Asks::Tool(Answers::Text(64 << 10)),
+    ),
+    call(
+        "gateway.call_events",
+        Era::Legacy,
+        Speaks::Legacy,
+        Asks::Tool(Answers::Events),
+    ),
+    call("gateway.list", Era::Legacy, Speaks::Legacy, Asks::List),
+    call("gateway.refusal", Era::Legacy, Speaks::Legacy, Asks::UnknownTool),
+];
+
+const fn call(name: &'static str, client: Era, server: Speaks, asks: Asks) -> Call {
+    Call {
+        name,
+        rounds: 100,
+        client,
+        server,
+        asks,
+    }
+}
+
+/// Calls before those that are counted: caches fill, buffers find their size.
+const WARM_UP: u32 = 20;
+
+impl Call {
+    /// One run of `rounds` calls, with callgrind's files in `folder`. Gives the counts by thread.
+    pub fn run(&self, program: &Path, folder: &Path, rounds: u32) -> Result<BTreeMap<u32, Count>, Failure> {
+        let (listener, upstream) = peers::listener()?;
+        let path = folder.join("document.json");
+        let document = documents::small(&format!("http://{upstream}/mcp"), self.server);
+        let text = serde_json::to_string(&document).map_err(|e| Failure::Peer(e.to_string()))?;
+        fs::write(&path, text).map_err(|error| Failure::File {
+            path: path.clone(),
+            error,
+        })?;
+        let out = folder.join(format!("{}.{rounds}", self.name));
+        let mut child = callgrind::command(program, &out)
+            .arg("instructions-gateway")
+            .arg(&path)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(Failure::Valgrind)?;
+        let answers = match self.asks {
+            Asks::Tool(answers) => answers,
+            Asks::UnknownTool | Asks::List => Answers::Small,
+        };
+        peers::upstream(listener, answers, child.id());
+        let talked = self.talk(&mut child, rounds);
+        if talked.is_err() {
+            // It may hang; what it would still say is of no use.
+            let _ = child.kill();
+        }
+        drop(child.stdin.take());
+        let ended = child.wait().map_err(Failure::Valgrind)?;
+        talked?;
+        if !ended.success() {
+            return Err(Failure::Case {
+                what: self.name.to_owned(),
+                status: ended.to_string(),
+                said: String::new(),
+            });
+        }
+        callgrind::read(&out)
+    }
+
+    fn talk(&self, child: &mut Child, rounds: u32) -> Result<(), Failure> {
+        let mut first = String::new();
+        let mut said = BufReader::new(
+            child
+                .stdout
+                .take()
+                .ok_or_else(|| Failure::Peer("no stdout".to_owned()))?,
+        );
+        let read = said.read_line(&mut first);
+        let address: Option<SocketAddr> = read.ok().and_then(|_| first.trim().parse().ok());
+        let address =
+            address.ok_or_else(|| Failure::Peer(format!("{}: the gateway did not start", self.name)))?;
+        let mut client = Client::connect(address, child.id())?;
+        let request = self.request(&mut client)?;
+        for _ in 0..WARM_UP + rounds {
+            let answer = client.call(&request)?;
+            peers::judge(&answer, self.asks != Asks::UnknownTool)?;
+        }
+        Ok(())
+    }
+
+    fn request(&self, client: &mut Client) -> Result<Vec<u8>, Failure> {
+        let unknown =
+            String::from_utf8_lossy(corpus::CALL_LEGACY).replace(corpus::TOOL_EXPOSED, "notes__no_such");
+        let (small, headers) = match self.client {
+            Era::Legacy => (corpus::CALL_LEGACY, vec![("mcp-protocol-version", "2025-11-25")]),
+            Era::Modern => (
+                corpus::CALL_MODERN,
+                vec![
+                    ("mcp-protocol-version", "2026-07-28"),
+                    ("mcp-method", "tools/call"),
+                    ("mcp-name", corpus::TOOL_EXPOSED),
+                ],
+            ),
+        };
+        let body = match self.asks {
+            Asks::Tool(_) => small,
+            Asks::UnknownTool => unknown.as_bytes(),
+            Asks::List => br#"{"jsonrpc":"2.0","id":2,"method":"tools/list"}"#,
+        };
+        if self.client == Era::Modern {
+            return Ok(client.request(&headers, body));
+        }
+        let session = client.open_session()?;
+        let headers: Vec<(&str, &str)> = headers
+            .into_iter()
+            .chain([("mcp-session-id", session.as_str())])
+            .collect();
+        Ok(client.request(&headers, body))
+    }
+}
