@@ -74,6 +74,8 @@ pub enum StartError {
 pub struct Gateway {
     shared: Arc<Shared>,
     workers: Workers,
+    /// Writes access lines.
+    printer: access::Printer,
     side: SideThread,
     health: Arc<ArcSwap<Health>>,
     admin: Option<SocketAddr>,
@@ -95,7 +97,7 @@ impl Gateway {
         };
         let (boxes, letters): (Vec<_>, Vec<_>) =
             (0..count).map(|_| async_channel::bounded(LETTERS_MAX)).unzip();
-        let (lines, written) = access::Lines::new();
+        let (lines, printer) = access::Lines::start(crate::log::access())?;
         let shared = Arc::new(Shared {
             live,
             sealer,
@@ -107,7 +109,6 @@ impl Gateway {
             boxes,
         });
         let side = SideThread::start("ringway-side")?;
-        side.handle().spawn(access::write(written));
         let resolver = Resolver::start(&side.handle(), settings.dns);
         let health = Arc::new(ArcSwap::from_pointee(Health::default()));
         let admin = settings
@@ -135,11 +136,14 @@ impl Gateway {
             let mcp = Mcp::new(worker.0, for_workers.clone(), pools);
             crate::io::spawn(inbox::run(mcp.clone(), letters[worker.0].clone()));
             crate::io::spawn(party::sweep(mcp.clone()));
+            let printed = mcp.clone();
+            crate::io::spawn(async move { printed.sheet.hand_over_in_time().await });
             mcp
         })?;
         Ok(Self {
             shared,
             workers,
+            printer,
             side,
             health,
             admin,
@@ -205,6 +209,7 @@ impl Gateway {
         // The drain begins with the call; its future only waits, and here the threads' end is waited for.
         drop(handle.drain(deadline));
         self.workers.join();
+        self.printer.finish();
         self.side.stop();
         Drained {
             cut: handle.vitals().iter().map(|v| v.connections_cut.get()).sum(),

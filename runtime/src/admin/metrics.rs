@@ -38,7 +38,7 @@ metrics! {
     IN_FLIGHT = "ringway_calls_in_flight", "gauge", &[], "Requests whose answer has not ended.";
     CALLS = "ringway_call_duration_seconds", "histogram", CALL_LABELS, "Requests from their head to the last byte of their answer.";
     HEADS = "ringway_heads_refused_total", "counter", &["reason"], "Requests whose HTTP head could not be read.";
-    LINES_DROPPED = "ringway_access_lines_dropped_total", "counter", &[], "Access lines that were not written because their queue was full.";
+    LINES_DROPPED = "ringway_access_lines_dropped_total", "counter", &[], "Access lines lost because stderr was not read fast enough, or not at all.";
     SERVER_UP = "ringway_server_up", "gauge", &["server"], "1 when the last probe of the server succeeded.";
     SERVER_TOOLS = "ringway_server_tools", "gauge", &["server"], "Tools in the server's catalogue.";
     UP_OPEN = "ringway_upstream_connections", "gauge", &["server"], "Open connections to the server, idle ones included.";
@@ -69,7 +69,7 @@ pub fn render(stats: &Stats, shared: &Shared, health: &Health, silent: usize) ->
     single(&mut out, &IN_FLIGHT, &[], stats.in_flight);
     head(&mut out, &CALLS);
     let mut series: Vec<_> = stats.series().collect();
-    series.sort_by(|(a, _), (b, _)| key(a).cmp(&key(b)));
+    series.sort_by_key(|(series, _)| *series);
     for (series, latency) in series {
         histogram(&mut out, series, latency);
     }
@@ -131,16 +131,6 @@ fn upstreams(out: &mut String, stats: &Stats) {
     }
 }
 
-fn key(series: &Series) -> (&str, &str, &str, &str, &str) {
-    (
-        series.method,
-        &series.server,
-        &series.tool,
-        &series.tenant,
-        series.status,
-    )
-}
-
 fn head(out: &mut String, metric: &Metric) {
     // Writing to a String cannot fail.
     _ = writeln!(
@@ -177,14 +167,15 @@ fn escaped(text: &str) -> String {
         .replace('\n', r"\n")
 }
 
-fn histogram(out: &mut String, series: &Series, latency: &Latency) {
-    let values = [
-        series.method,
-        &series.server,
-        &series.tool,
-        &series.tenant,
-        series.status,
-    ];
+fn histogram(out: &mut String, series: Series<'_>, latency: &Latency) {
+    let Series {
+        method,
+        server,
+        tool,
+        tenant,
+        status,
+    } = series;
+    let values = [method, server, tool, tenant, status];
     let mut labels = CALL_LABELS.to_vec();
     labels.push("le");
     let bucket = format!("{}_bucket", CALLS.name);
@@ -246,12 +237,12 @@ mod tests {
         let mut stats = Stats::default();
         let series = Series {
             method: "tools/call",
-            server: "s".into(),
-            tool: "a\"b".into(),
-            tenant: "t".into(),
+            server: "s",
+            tool: "a\"b",
+            tenant: "t",
             status: "ok",
         };
-        stats.finished(series.clone(), Duration::from_micros(700));
+        stats.finished(series, Duration::from_micros(700));
         stats.finished(series, Duration::from_millis(40));
         let mut out = String::new();
         let (series, latency) = stats.series().next().unwrap();

@@ -33,6 +33,14 @@ fn imf_fixdate(seconds: u64) -> String {
         "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
     ];
     let (days, time) = (seconds / 86_400, seconds % 86_400);
+    let (year, month, day) = civil(days);
+    let (day_name, month_name) = (DAYS[(days % 7) as usize], MONTHS[(month - 1) as usize]);
+    let (hour, minute, second) = (time / 3_600, time / 60 % 60, time % 60);
+    format!("{day_name}, {day:02} {month_name} {year:04} {hour:02}:{minute:02}:{second:02} GMT")
+}
+
+/// Year, month and day, both counted from 1, of a day counted from 1970-01-01.
+pub(crate) fn civil(days: u64) -> (u64, u64, u64) {
     // Years that begin in March put the leap day last; eras of 400 years repeat exactly.
     let shifted = days + 719_468;
     let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
@@ -40,11 +48,8 @@ fn imf_fixdate(seconds: u64) -> String {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = (month_from_march + 2) % 12;
-    let year = year_of_era + era * 400 + u64::from(month < 2);
-    let (day_name, month_name) = (DAYS[(days % 7) as usize], MONTHS[month as usize]);
-    let (hour, minute, second) = (time / 3_600, time / 60 % 60, time % 60);
-    format!("{day_name}, {day:02} {month_name} {year:04} {hour:02}:{minute:02}:{second:02} GMT")
+    let month = (month_from_march + 2) % 12 + 1;
+    (year_of_era + era * 400 + u64::from(month < 3), month, day)
 }
 
 #[cfg(test)]

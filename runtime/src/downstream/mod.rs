@@ -4,7 +4,7 @@
 //! first bytes are its preface, else HTTP/1.1. `h1` and `h2` then speak the protocol; neither knows what is
 //! served. Every wait has an end (DESIGN invariant 7), and every connection ends with its worker.
 
-mod date;
+pub(crate) mod date;
 mod h1;
 mod h2;
 pub mod tls;

@@ -126,6 +126,9 @@ pub trait Service: 'static {
 
     /// The answer to a head that could not be read; the codec closes the connection after it.
     fn malformed(self: &Rc<Self>, fault: HeadFault, peer: Peer) -> Response;
+
+    /// The worker ends and its last connection has: time to hand over what was kept back.
+    fn ended(self: &Rc<Self>) {}
 }
 
 /// A request whose body may be read.

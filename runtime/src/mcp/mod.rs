@@ -13,6 +13,7 @@ pub mod legacy;
 pub mod lists;
 pub mod modern;
 pub mod outbound;
+pub mod outcome;
 pub mod party;
 pub mod record;
 pub mod relay;

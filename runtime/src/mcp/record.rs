@@ -2,67 +2,35 @@
 //!
 //! A record is opened with the head and closed with the last byte of the answer, or when the client is gone. It
 //! gives one access line and counts once. It never decides anything.
+//!
+//! It must cost next to nothing, so it is one allocation that keeps no copies: names are places in the snapshot
+//! that the call sees, and become text when the record closes.
 
-use super::{
-    access::{Line, Lines},
-    stats::Series,
-    view::View,
-    worker::Mcp,
-};
-use crate::http::{Body, BodyStream, Broken, Head, LocalFuture, Peer, Response, Source};
+use super::{access::Line, stats::Series, view::View, worker::Mcp};
+use crate::http::{Body, Broken, Head, LocalFuture, Peer, Response, Source};
 use bytes::Bytes;
 use ringway_core::{
-    rejection::Fault,
-    snapshot::{Principal, Scope},
+    limits::ID_BYTES_MAX,
+    snapshot::{Principal, Scope, ServerIndex, ToolIndex},
 };
 use ringway_proto::{
     http::Method,
     revision::Revision,
-    rpc::{self, Message, Shape},
+    rpc::{Message, Shape},
 };
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-/// How a request ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// Answered; whatever the answer said came from a server or from the gateway's own knowledge.
-    Ok,
-    /// A tool ran and reported an error.
-    ToolError,
-    /// A server answered with a JSON-RPC error.
-    RpcError,
-    /// Refused, with its reason and whose fault it was.
-    Rejected(&'static str, Fault),
-    /// A CORS preflight.
-    Preflight,
-    /// The client went away before the answer was whole.
-    ClientGone,
-    /// The answer's stream broke on the server's side.
-    Broken,
-}
+pub use super::outcome::Outcome;
 
-impl Outcome {
-    /// The label in metrics and records.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::ToolError => "tool_error",
-            Self::RpcError => "rpc_error",
-            Self::Rejected(reason, _) => reason,
-            Self::Preflight => "preflight",
-            Self::ClientGone => "client_gone",
-            Self::Broken => "broken",
-        }
-    }
-}
-
-/// Methods with a label of their own; all else is `other`, because clients choose the text.
+/// Methods with a label of their own, the one that matters first; all else is `other`, because clients choose the
+/// text.
 const METHODS: [&str; 26] = [
+    "tools/call",
     "completion/complete",
     "initialize",
     "logging/setLevel",
@@ -87,31 +55,37 @@ const METHODS: [&str; 26] = [
     "tasks/list",
     "tasks/result",
     "tasks/update",
-    "tools/call",
     "tools/list",
 ];
 
-/// Answers up to this size are looked into for `isError`; larger ones count as answered.
-const LOOK_INTO_MAX: usize = 64 << 10;
+/// Names that are in no catalogue are kept up to this length; the clients that may send them choose them.
+const NAME_BYTES_MAX: usize = 256;
 
-/// One request's record. Shared between the call and the body that outlives it.
-pub struct Record(Rc<Facts>);
+/// One request's record. It goes with the call, then with the body that outlives it.
+pub struct Record(Box<Facts>);
 
 struct Facts {
     mcp: Rc<Mcp>,
     opened: Instant,
+    /// Known when the answer is given as a whole; otherwise the drop is the end.
+    closed: Option<Instant>,
+    first_byte: Duration,
     remote: std::net::IpAddr,
     http: Method,
-    method: Cell<&'static str>,
-    id: RefCell<String>,
-    principal: RefCell<Option<Arc<Principal>>>,
-    endpoint: RefCell<String>,
-    server: RefCell<String>,
-    tool: RefCell<String>,
-    revision: Cell<Option<Revision>>,
     resumed: Cell<bool>,
+    revision: Cell<Option<Revision>>,
+    method: Cell<&'static str>,
+    id: RefCell<Id>,
+    principal: OnceCell<Arc<Principal>>,
+    view: OnceCell<Rc<View>>,
+    endpoint: Cell<Option<ServerIndex>>,
+    server: Cell<Option<ServerIndex>>,
+    tool: Cell<Option<ToolIndex>>,
+    /// The target's name, when it is no tool of the catalogue.
+    name: RefCell<Option<Box<str>>>,
+    /// In place of the view, for answers of unknown length.
+    names: Option<Box<Names>>,
     outcome: Cell<Option<Outcome>>,
-    first_byte: Cell<Option<Duration>>,
     bytes_out: Cell<u64>,
 }
 
@@ -119,30 +93,35 @@ impl Record {
     /// Opens with the head.
     pub fn open(mcp: Rc<Mcp>, head: &Head, peer: Peer) -> Self {
         mcp.stats.borrow_mut().in_flight += 1;
-        Self(Rc::new(Facts {
+        Self(Box::new(Facts {
             mcp,
             opened: Instant::now(),
+            closed: None,
+            first_byte: Duration::ZERO,
             remote: peer.remote.ip(),
             http: head.method,
-            method: Cell::new(""),
-            id: RefCell::default(),
-            principal: RefCell::default(),
-            endpoint: RefCell::default(),
-            server: RefCell::default(),
-            tool: RefCell::default(),
-            revision: Cell::new(None),
             resumed: Cell::new(false),
+            revision: Cell::new(None),
+            method: Cell::new(""),
+            id: RefCell::new(Id::None),
+            principal: OnceCell::new(),
+            view: OnceCell::new(),
+            endpoint: Cell::new(None),
+            server: Cell::new(None),
+            tool: Cell::new(None),
+            name: RefCell::new(None),
+            names: None,
             outcome: Cell::new(None),
-            first_byte: Cell::new(None),
             bytes_out: Cell::new(0),
         }))
     }
 
-    /// Who asks, and where.
-    pub fn caller(&self, principal: &Arc<Principal>, scope: Scope, view: &View) {
-        *self.0.principal.borrow_mut() = Some(principal.clone());
+    /// Who asks, and where. Said once.
+    pub fn caller(&self, principal: &Arc<Principal>, scope: Scope, view: &Rc<View>) {
+        _ = self.0.principal.set(principal.clone());
+        _ = self.0.view.set(view.clone());
         if let Scope::Server(server) = scope {
-            *self.0.endpoint.borrow_mut() = view.server(server).name.to_string();
+            self.0.endpoint.set(Some(server));
         }
     }
 
@@ -151,8 +130,10 @@ impl Record {
         let asked = message.method(doc);
         let known = asked.map(|m| METHODS.iter().find(|k| **k == m).copied().unwrap_or("other"));
         self.0.method.set(known.unwrap_or("response"));
-        if let Some(id) = message.id {
-            *self.0.id.borrow_mut() = String::from_utf8_lossy(id.of(doc)).into_owned();
+        if let Some(id) = message.id
+            && self.0.mcp.sheet.wanted()
+        {
+            *self.0.id.borrow_mut() = Id::of(id.of(doc));
         }
         if message.shape() == Shape::Request && message.meta().is_some_and(|m| m.protocol_version.is_some()) {
             self.0.revision.set(Some(Revision::NEWEST));
@@ -164,12 +145,14 @@ impl Record {
         self.0.revision.set(Some(revision));
     }
 
-    /// Which server and tool it went to.
-    pub fn target(&self, server: &str, tool: Option<&str>) {
-        *self.0.server.borrow_mut() = server.to_owned();
+    /// Which server it went to, and which tool or prompt under its server's name.
+    pub fn target(&self, server: ServerIndex, tool: Option<ToolIndex>, name: Option<&str>) {
+        self.0.server.set(Some(server));
         // Resource URIs and task ids are values, not names: they would make a series each.
         if matches!(self.0.method.get(), "tools/call" | "prompts/get") {
-            *self.0.tool.borrow_mut() = tool.unwrap_or_default().to_owned();
+            self.0.tool.set(tool);
+            let name = name.filter(|_| tool.is_none());
+            *self.0.name.borrow_mut() = name.map(|n| n[..n.floor_char_boundary(NAME_BYTES_MAX)].into());
         }
     }
 
@@ -184,88 +167,155 @@ impl Record {
     }
 
     /// Closes with the response's last byte.
-    pub fn close_with(self, mut response: Response) -> Response {
-        self.0.first_byte.set(Some(self.0.opened.elapsed()));
+    pub fn close_with(mut self, mut response: Response) -> Response {
+        let now = Instant::now();
+        self.0.first_byte = now - self.0.opened;
         match &mut response.body {
-            Body::Empty => self.settle(Outcome::Ok),
+            Body::Empty => {
+                self.0.closed = Some(now);
+                self.settle(|| Outcome::Ok);
+            }
             Body::Full(bytes) => {
+                self.0.closed = Some(now);
                 self.0.bytes_out.set(bytes.len() as u64);
-                self.settle(outcome_of(bytes));
+                self.settle(|| Outcome::of(bytes));
             }
             Body::Stream(stream) => {
+                if stream.length.is_none() {
+                    self.0.let_go_of_the_snapshot();
+                }
                 let inner = std::mem::replace(&mut stream.source, Box::new(Nothing));
-                let length = stream.length;
-                response.body = Body::Stream(BodyStream {
-                    length,
-                    source: Box::new(Recorded { inner, record: self }),
-                });
+                stream.source = Box::new(Recorded { inner, record: self });
             }
         }
         response
     }
 
-    fn settle(&self, outcome: Outcome) {
+    fn settle(&self, outcome: impl FnOnce() -> Outcome) {
         if self.0.outcome.get().is_none() {
-            self.0.outcome.set(Some(outcome));
+            self.0.outcome.set(Some(outcome()));
         }
     }
 }
 
-/// A tool's own failure, or a server's, inside a whole answer.
-fn outcome_of(body: &[u8]) -> Outcome {
-    if body.len() > LOOK_INTO_MAX {
-        return Outcome::Ok;
+/// A request's id as it was written. Most are integers or UUIDs of few bytes and are copied in place: a slice of the
+/// document would keep all of it for as long as an answer streams.
+enum Id {
+    None,
+    Short(u8, [u8; ID_SHORT]),
+    Long(Box<str>),
+}
+
+/// Room for any 64-bit integer, and what makes an [`Id`] four words.
+const ID_SHORT: usize = 30;
+
+impl Id {
+    fn of(raw: &[u8]) -> Self {
+        let mut short = [0; ID_SHORT];
+        if let Some(place) = short.get_mut(..raw.len()) {
+            place.copy_from_slice(raw);
+            return Self::Short(raw.len() as u8, short);
+        }
+        let raw = &raw[..raw.len().min(ID_BYTES_MAX)];
+        Self::Long(String::from_utf8_lossy(raw).into())
     }
-    match rpc::scan(body) {
-        Ok(message) if message.shape() == Shape::Error => Outcome::RpcError,
-        Ok(message) if message.is_error(body) => Outcome::ToolError,
-        _ => Outcome::Ok,
+
+    fn as_str(&self) -> &str {
+        match self {
+            Self::None => "",
+            // It was read as JSON, so it is UTF-8.
+            Self::Short(length, bytes) => {
+                std::str::from_utf8(&bytes[..usize::from(*length)]).unwrap_or_default()
+            }
+            Self::Long(text) => text,
+        }
+    }
+}
+
+/// Copies of a record's names.
+struct Names {
+    endpoint: Box<str>,
+    server: Box<str>,
+    tool: Box<str>,
+}
+
+impl Facts {
+    /// Endpoint, server and tool as text.
+    fn names<'a>(&'a self, name: &'a Option<Box<str>>) -> [&'a str; 3] {
+        if let Some(names) = &self.names {
+            return [&names.endpoint, &names.server, &names.tool];
+        }
+        let Some(view) = self.view.get() else {
+            return [""; 3];
+        };
+        let server = |at: Option<ServerIndex>| at.map_or("", |at| &view.server(at).name);
+        let tool = self.tool.get().map(|at| &*view.live.snapshot.tools[at.at()].name);
+        [
+            server(self.endpoint.get()),
+            server(self.server.get()),
+            tool.or(name.as_deref()).unwrap_or_default(),
+        ]
+    }
+
+    /// Copies the names: a stream can live for days, and must not keep a snapshot that was replaced since.
+    fn let_go_of_the_snapshot(&mut self) {
+        let name = self.name.take();
+        let [endpoint, server, tool] = self.names(&name).map(Box::from);
+        self.names = Some(Box::new(Names {
+            endpoint,
+            server,
+            tool,
+        }));
+        self.view.take();
     }
 }
 
 impl Drop for Facts {
     fn drop(&mut self) {
-        let took = self.opened.elapsed();
-        let outcome = self.outcome.get().unwrap_or(Outcome::ClientGone);
-        let principal = self.principal.take();
-        let tenant = principal
-            .as_ref()
-            .map(|p| p.tenant.to_string())
-            .unwrap_or_default();
+        let closed = self.closed.unwrap_or_else(Instant::now);
+        let total = closed - self.opened;
+        let outcome = self.outcome.get().unwrap_or(Outcome::ClientGone).label();
         let method = match (self.method.get(), self.http) {
             ("", Method::Get) => "GET",
             ("", Method::Delete) => "DELETE",
             ("", _) => "unread",
             (method, _) => method,
         };
-        let (server, tool) = (self.server.take(), self.tool.take());
-        if Lines::wanted() {
-            self.mcp.shared.lines.put(Line {
-                id: self.id.take(),
+        let (credential, tenant) = match self.principal.get() {
+            Some(principal) => (&*principal.credential, &*principal.tenant),
+            None => ("", ""),
+        };
+        let name = self.name.take();
+        let [endpoint, server, tool] = self.names(&name);
+        if self.mcp.sheet.wanted() {
+            self.mcp.sheet.put(&Line {
+                at: closed,
+                id: self.id.borrow().as_str(),
                 method,
-                principal,
-                endpoint: self.endpoint.take(),
-                server: server.clone(),
-                tool: tool.clone(),
+                credential,
+                tenant,
+                endpoint,
+                server,
+                tool,
                 revision: self.revision.get().map_or("", Revision::as_str),
                 outcome,
                 resumed: self.resumed.get(),
                 remote: self.remote,
                 bytes_out: self.bytes_out.get(),
-                first_byte: self.first_byte.get().unwrap_or_default(),
-                total: took,
+                first_byte: self.first_byte,
+                total,
             });
         }
+        let mut stats = self.mcp.stats.borrow_mut();
+        stats.in_flight = stats.in_flight.saturating_sub(1);
         let series = Series {
             method,
             server,
             tool,
             tenant,
-            status: outcome.label(),
+            status: outcome,
         };
-        let mut stats = self.mcp.stats.borrow_mut();
-        stats.in_flight = stats.in_flight.saturating_sub(1);
-        stats.finished(series, took);
+        stats.finished(series, total);
     }
 }
 
@@ -284,8 +334,8 @@ impl Source for Recorded {
                     let sent = &self.record.0.bytes_out;
                     sent.set(sent.get() + bytes.len() as u64);
                 }
-                Some(Err(Broken)) => self.record.settle(Outcome::Broken),
-                None => self.record.settle(Outcome::Ok),
+                Some(Err(Broken)) => self.record.settle(|| Outcome::Broken),
+                None => self.record.settle(|| Outcome::Ok),
             }
             piece
         })
@@ -298,30 +348,5 @@ struct Nothing;
 impl Source for Nothing {
     fn next(&mut self) -> LocalFuture<'_, Option<Result<Bytes, Broken>>> {
         Box::pin(async { None })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_answer_tells_its_own_outcome() {
-        for (body, outcome) in [
-            (
-                &br#"{"jsonrpc":"2.0","id":1,"result":{"content":[]}}"#[..],
-                Outcome::Ok,
-            ),
-            (
-                br#"{"jsonrpc":"2.0","id":1,"result":{"isError":true,"content":[]}}"#,
-                Outcome::ToolError,
-            ),
-            (
-                br#"{"jsonrpc":"2.0","id":1,"error":{"code":-32602,"message":"x"}}"#,
-                Outcome::RpcError,
-            ),
-        ] {
-            assert_eq!(outcome_of(body), outcome);
-        }
     }
 }

@@ -2,10 +2,14 @@
 //!
 //! A worker counts in its own table, without locks; the admin endpoint asks every worker for a copy and adds
 //! them up (`admin::metrics`). Names and labels are documented in `docs/metrics.md`, held to this file by a test.
+//!
+//! Counting a call allocates nothing once its series is there: the table is asked with borrowed labels.
 
+use foldhash::fast::RandomState;
+use hashbrown::{HashTable, hash_table::Entry};
 use hdrhistogram::Histogram;
 use ringway_core::rejection::Rejection;
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, hash::BuildHasher, time::Duration};
 
 /// Distinct label sets one worker keeps. Above it new ones are counted under [`OTHER`]: tools and tenants are
 /// many, and what can grow without end does not belong in a metric.
@@ -18,24 +22,59 @@ pub const OTHER: &str = "_other";
 const LATENCY_MAX_US: u64 = 600_000_000;
 
 /// What a call is counted under.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Series {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Series<'a> {
     /// JSON-RPC method, or `other` for ones we do not know.
     pub method: &'static str,
     /// The server it went to; empty when none.
-    pub server: String,
+    pub server: &'a str,
     /// The tool or prompt, under its server's name; empty when none.
-    pub tool: String,
+    pub tool: &'a str,
     /// The caller's tenant.
-    pub tenant: String,
+    pub tenant: &'a str,
     /// `ok`, or the reason why not.
     pub status: &'static str,
+}
+
+/// A series with its own copies of the labels, and what was counted under it.
+#[derive(Clone, Debug)]
+struct Row {
+    method: &'static str,
+    server: Box<str>,
+    tool: Box<str>,
+    tenant: Box<str>,
+    status: &'static str,
+    latency: Latency,
+}
+
+impl Row {
+    fn new(series: Series<'_>, latency: Latency) -> Self {
+        Self {
+            method: series.method,
+            server: series.server.into(),
+            tool: series.tool.into(),
+            tenant: series.tenant.into(),
+            status: series.status,
+            latency,
+        }
+    }
+
+    fn series(&self) -> Series<'_> {
+        Series {
+            method: self.method,
+            server: &self.server,
+            tool: &self.tool,
+            tenant: &self.tenant,
+            status: self.status,
+        }
+    }
 }
 
 /// One worker's numbers.
 #[derive(Clone, Debug, Default)]
 pub struct Stats {
-    series: HashMap<Series, Latency>,
+    rows: HashTable<Row>,
+    hasher: RandomState,
     /// Requests whose head could not be read, by reason.
     pub heads_refused: HashMap<&'static str, u64>,
     /// Calls under way.
@@ -86,17 +125,17 @@ pub struct Latency {
 
 impl Stats {
     /// Counts a finished call.
-    pub fn finished(&mut self, series: Series, took: Duration) {
-        let full = self.series.len() >= SERIES_MAX && !self.series.contains_key(&series);
-        let series = if full {
+    pub fn finished(&mut self, series: Series<'_>, took: Duration) {
+        let known = self.rows.len() < SERIES_MAX || self.row(series).is_some();
+        let series = if known {
+            series
+        } else {
             Series {
-                server: OTHER.into(),
-                tool: OTHER.into(),
-                tenant: OTHER.into(),
+                server: OTHER,
+                tool: OTHER,
+                tenant: OTHER,
                 ..series
             }
-        } else {
-            series
         };
         let Some(latency) = self.latency(series) else {
             return;
@@ -109,17 +148,28 @@ impl Stats {
             .saturating_record(micros.clamp(1, LATENCY_MAX_US));
     }
 
-    fn latency(&mut self, series: Series) -> Option<&mut Latency> {
-        use std::collections::hash_map::Entry;
-        match self.series.entry(series) {
-            Entry::Occupied(found) => Some(found.into_mut()),
+    fn row(&self, series: Series<'_>) -> Option<&Row> {
+        let hash = self.hasher.hash_one(series);
+        self.rows.find(hash, |row| row.series() == series)
+    }
+
+    fn latency(&mut self, series: Series<'_>) -> Option<&mut Latency> {
+        let hasher = &self.hasher;
+        let found = self.rows.entry(
+            hasher.hash_one(series),
+            |row| row.series() == series,
+            |row| hasher.hash_one(row.series()),
+        );
+        match found {
+            Entry::Occupied(row) => Some(&mut row.into_mut().latency),
             Entry::Vacant(free) => {
                 let histogram = Histogram::new_with_bounds(1, LATENCY_MAX_US, 2).ok()?;
-                Some(free.insert(Latency {
+                let latency = Latency {
                     count: 0,
                     sum: Duration::ZERO,
                     histogram,
-                }))
+                };
+                Some(&mut free.insert(Row::new(series, latency)).into_mut().latency)
             }
         }
     }
@@ -130,21 +180,18 @@ impl Stats {
     }
 
     /// Every series.
-    pub fn series(&self) -> impl Iterator<Item = (&Series, &Latency)> {
-        self.series.iter()
+    pub fn series(&self) -> impl Iterator<Item = (Series<'_>, &Latency)> {
+        self.rows.iter().map(|row| (row.series(), &row.latency))
     }
 
     /// Adds another worker's numbers.
     pub fn add(&mut self, other: &Self) {
-        for (series, latency) in &other.series {
-            match self.series.get_mut(series) {
-                Some(own) => {
-                    own.count += latency.count;
-                    own.sum += latency.sum;
-                    // Same bounds, so the sum always fits.
-                    _ = own.histogram.add(&latency.histogram);
-                }
-                None => _ = self.series.insert(series.clone(), latency.clone()),
+        for row in &other.rows {
+            if let Some(own) = self.latency(row.series()) {
+                own.count += row.latency.count;
+                own.sum += row.latency.sum;
+                // Same bounds, so the sum always fits.
+                _ = own.histogram.add(&row.latency.histogram);
             }
         }
         for (reason, count) in &other.heads_refused {
@@ -161,12 +208,12 @@ impl Stats {
 mod tests {
     use super::*;
 
-    fn series(tool: &str) -> Series {
+    fn series(tool: &str) -> Series<'_> {
         Series {
             method: "tools/call",
-            server: "s".into(),
-            tool: tool.into(),
-            tenant: "t".into(),
+            server: "s",
+            tool,
+            tenant: "t",
             status: "ok",
         }
     }

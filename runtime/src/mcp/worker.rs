@@ -5,6 +5,7 @@
 //! hands over to `modern` or `legacy`. Every way out goes through one record.
 
 use super::{
+    access::Sheet,
     calls::Calls,
     legacy, modern,
     party::{Notes, Slow},
@@ -48,6 +49,8 @@ pub struct Mcp {
     pub notes: Notes,
     /// Servers not to wait for.
     pub slow: Slow,
+    /// Access lines of this worker.
+    pub sheet: Sheet,
     /// Counters and histograms.
     pub stats: RefCell<Stats>,
     /// Told when a new snapshot is live.
@@ -105,6 +108,7 @@ impl Mcp {
         let published = tokio::sync::watch::Sender::new(live.snapshot.number);
         Rc::new(Self {
             number,
+            sheet: Sheet::new(shared.lines.clone()),
             shared,
             pools,
             calls: Rc::default(),
@@ -286,6 +290,10 @@ impl Service for Mcp {
         tracing::debug!(reason = rejection.reason(), remote = %peer.remote, "a request head was refused");
         self.stats.borrow_mut().refused_head(&rejection);
         refusal_response(&rejection, None)
+    }
+
+    fn ended(self: &Rc<Self>) {
+        self.sheet.flush();
     }
 }
 

@@ -100,6 +100,7 @@ impl Worker {
         let _ = io::timeout(Duration::from_millis(DRAIN_CUT_MS), live.none()).await;
         // Those hold a socket for at most the time of a linger.
         let _ = io::timeout(Duration::from_millis(DRAIN_CUT_MS), hall.refusals.none()).await;
+        hall.service.ended();
         drop(hall);
         io::sleep(SETTLE).await;
     }

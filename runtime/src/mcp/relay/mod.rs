@@ -52,7 +52,7 @@ impl Outgoing {
         let (server, tool) = (authorized.server(), authorized.tool());
         let (doc, name) = authorized.into_parts();
         let at = call.view.server(server);
-        call.record.target(&at.name, name.as_deref());
+        call.record.target(server, tool, name.as_deref());
         if !at.ready {
             return Err(Rejection::ServerNotReady(at.name.to_string()));
         }
