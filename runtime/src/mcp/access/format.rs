@@ -11,6 +11,10 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// A key with what stands around it, as [`Format`] counts.
 type Key = [&'static str; 3];
 
@@ -209,7 +213,7 @@ const STAMP_MICROS: std::ops::Range<usize> = 20..26;
 /// Moments as text. A line's moment is already known as an [`Instant`], so the wall clock is read once a second, and
 /// within a second only the microseconds are written anew.
 pub(super) struct Stamp {
-    /// One moment on both clocks, the wall's in microseconds since 1970.
+    /// One moment on both clocks, the wall's in nanoseconds since 1970: the 26th century is the last it holds.
     both: Option<(Instant, u64)>,
     second: u64,
     text: [u8; STAMP_BYTES],
@@ -233,13 +237,14 @@ impl Stamp {
             .filter(|(read, _)| moment.saturating_duration_since(*read) < CLOCK_AGAIN);
         let (read, wall) = known.unwrap_or_else(|| {
             let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            *self.both.insert((Instant::now(), micros(wall)))
+            *self.both.insert((Instant::now(), nanos(wall)))
         });
         // A moment can be a little before the reading it made necessary.
         let wall = match moment.checked_duration_since(read) {
-            Some(after) => wall + micros(after),
-            None => wall.saturating_sub(micros(read - moment)),
+            Some(after) => wall.saturating_add(nanos(after)),
+            None => wall.saturating_sub(nanos(read - moment)),
         };
+        let wall = wall / 1_000;
         let (second, mut rest) = (wall / 1_000_000, wall % 1_000_000);
         if second != self.second {
             self.second = second;
