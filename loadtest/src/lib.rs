@@ -7,6 +7,7 @@
 
 pub mod cli;
 pub mod engine;
+pub mod fleet;
 pub mod report;
 pub mod upstream;
 pub mod wire;

@@ -7,9 +7,10 @@
 use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
 
 /// The state of a run at one moment.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Progress {
     /// As in the report.
     pub label: String,
@@ -70,7 +71,7 @@ impl Progress {
 }
 
 /// Where a run is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Phase {
     /// Connections are opened, sessions are made, tools are listed.
     #[default]
@@ -100,7 +101,7 @@ impl Phase {
 }
 
 /// A distribution in four figures, microseconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Brief {
     /// How many; the other figures are zero when none.
     pub count: u64,
@@ -131,7 +132,7 @@ impl Brief {
 }
 
 /// One operation's counts so far.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct OperationProgress {
     /// As in the report.
     pub name: String,
@@ -162,7 +163,7 @@ pub const BUCKET_BOUNDS_S: [f64; 18] = [
 ];
 
 /// A cumulative histogram as monitoring systems want it: few fixed buckets.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Buckets {
     /// How many were at most the bound at the same place in [`BUCKET_BOUNDS_S`] and above the one before it; the
     /// last counts those above all bounds.
