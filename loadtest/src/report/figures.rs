@@ -2,6 +2,9 @@
 //!
 //! Three significant digits at most, one unit per magnitude, thousands set apart; what is not a number is a dash.
 
+/// Names longer than this are shortened in plots and terminals; tables of pages wrap them.
+pub const NAME_CHARS_MAX: usize = 28;
+
 /// Shown where there is nothing to show.
 pub const NONE: &str = "–";
 

@@ -1,11 +1,48 @@
-//! Arithmetic of outcomes: shares of failure, and the sum of several without losing their distributions.
+//! Arithmetic of outcomes: rates, shares of failure, the sum of several without losing their distributions, and which
+//! of a report's outcomes speaks for the run.
 
 use hdrhistogram::Histogram;
 
 use super::{
     latency::BadHistogram,
-    model::{Latency, Outcome},
+    model::{Latency, Outcome, Report, Stage},
 };
+
+/// Rates nearer than this share are the same probe of a search, which rounds what it reports.
+const SAME_RATE: f64 = 0.005;
+
+impl Report {
+    /// The stage at the load that a saturation search found, where there was one.
+    #[must_use]
+    pub fn borne(&self) -> Option<&Stage> {
+        let found = self.saturation.as_ref()?.sustained_per_s;
+        let at_found = |stage: &&Stage| {
+            stage
+                .offered_per_s
+                .is_some_and(|rate| (rate / found - 1.0).abs() < SAME_RATE)
+        };
+        self.stages.iter().rev().find(at_found)
+    }
+
+    /// The calls that speak for the run: all of them, or of a saturation search those at the load it found (what
+    /// happened at its other probes says little of the target).
+    #[must_use]
+    pub fn outcome(&self) -> &Outcome {
+        self.borne().map_or(&self.total, |stage| &stage.outcome)
+    }
+
+    /// Whether calls fell due by a schedule, rather than when others ended.
+    #[must_use]
+    pub fn is_open_loop(&self) -> bool {
+        self.stages.iter().any(|stage| stage.offered_per_s.is_some())
+    }
+
+    /// The label, or a word where there is none.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        if self.label.is_empty() { "run" } else { &self.label }
+    }
+}
 
 impl Outcome {
     /// Calls that failed, of whatever kind.
@@ -20,6 +57,13 @@ impl Outcome {
     #[must_use]
     pub fn ended(&self) -> u64 {
         self.ok.saturating_add(self.failed())
+    }
+
+    /// Good answers a second over that many seconds; none over no time.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "a rate")]
+    pub fn rate(&self, seconds: f64) -> Option<f64> {
+        (seconds > 0.0).then(|| self.ok as f64 / seconds)
     }
 
     /// Failures over calls that ended; none when none did.

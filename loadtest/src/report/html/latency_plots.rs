@@ -157,7 +157,7 @@ pub fn density(runs: &[Run<'_>]) -> Option<Chart> {
 }
 
 fn of_search(runs: &[Run<'_>]) -> &'static str {
-    match runs.iter().any(|run| run.borne().is_some()) {
+    match runs.iter().any(|run| run.report.borne().is_some()) {
         true => " Of a search for saturation: the calls at the load it found.",
         false => "",
     }
@@ -174,7 +174,7 @@ struct Line<'a> {
 
 fn of_runs<'a>(runs: &[Run<'a>]) -> Vec<Line<'a>> {
     let both = |(colour, run): (usize, &Run<'a>)| {
-        let total = run.outcome();
+        let total = run.report.outcome();
         let line = |name, times, service| Line {
             name,
             times,
@@ -192,7 +192,7 @@ fn of_runs<'a>(runs: &[Run<'a>]) -> Vec<Line<'a>> {
 }
 
 fn of_operations<'a>(run: &Run<'a>) -> Vec<Line<'a>> {
-    let total = run.outcome();
+    let total = run.report.outcome();
     let line = |name: String, times, colour, service, shown| Line {
         name,
         times,
@@ -206,11 +206,11 @@ fn of_operations<'a>(run: &Run<'a>) -> Vec<Line<'a>> {
         line("All calls, service".into(), &total.service, 0, true, true),
     ];
     // One operation is the same line again; a search keeps operations over all its loads only.
-    if run.report.operations.len() > 1 && run.borne().is_none() {
+    if run.report.operations.len() > 1 && run.report.borne().is_none() {
         let mut busiest: Vec<_> = run.report.operations.iter().collect();
         busiest.sort_by_key(|operation| std::cmp::Reverse(operation.outcome.ok));
         for (nth, operation) in busiest.into_iter().take(OPERATIONS_MAX).enumerate() {
-            let name = figures::shortened(&operation.name, tables::NAME_CHARS_MAX);
+            let name = figures::shortened(&operation.name, figures::NAME_CHARS_MAX);
             lines.push(line(name, &operation.outcome.latency, nth + 1, false, true));
         }
     }

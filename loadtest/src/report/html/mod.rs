@@ -18,10 +18,7 @@ mod time_plots;
 
 pub use page::page;
 
-use super::{
-    figures,
-    model::{Outcome, Report, Stage},
-};
+use super::{figures, model::Report};
 
 /// Runs on one page: as many as there are colours that stay apart for all eyes.
 pub const RUNS_MAX: usize = chart::COLOURS;
@@ -44,34 +41,10 @@ struct Run<'a> {
     alone: bool,
 }
 
-impl<'a> Run<'a> {
-    /// The stage at the load that a saturation search found, where there was one: what its other probes did says
-    /// little of the target.
-    fn borne(&self) -> Option<&'a Stage> {
-        /// Rates nearer than this are the same probe; searches round what they report.
-        const SAME: f64 = 0.005;
-        let found = self.report.saturation.as_ref()?.sustained_per_s;
-        let at_found = |stage: &&Stage| {
-            stage
-                .offered_per_s
-                .is_some_and(|rate| (rate / found - 1.0).abs() < SAME)
-        };
-        self.report.stages.iter().rev().find(at_found)
-    }
-
-    /// The calls that speak for the run.
-    fn outcome(&self) -> &'a Outcome {
-        self.borne().map_or(&self.report.total, |stage| &stage.outcome)
-    }
-
+impl Run<'_> {
     /// Short and unique on the page.
     fn name(&self) -> String {
-        let label = if self.report.label.is_empty() {
-            "run"
-        } else {
-            &self.report.label
-        };
-        let label = figures::shortened(label, tables::NAME_CHARS_MAX);
+        let label = figures::shortened(self.report.name(), figures::NAME_CHARS_MAX);
         if self.alone {
             label
         } else {

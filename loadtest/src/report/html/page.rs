@@ -110,11 +110,7 @@ fn many(out: &mut String, runs: &[Run<'_>]) -> fmt::Result {
     )?;
     write!(out, "<section id=\"runs\"><ol class=\"runs\">")?;
     for (colour, run) in runs.iter().enumerate() {
-        let label = if run.report.label.is_empty() {
-            "run"
-        } else {
-            &run.report.label
-        };
+        let label = run.report.name();
         write!(
             out,
             "<li><span class=\"badge c{colour}\"><span>{}</span></span><div><strong>{}</strong><p class=\"facts\">{}</p>",
@@ -212,7 +208,7 @@ fn verdict(out: &mut String, verdict: &Verdict) -> fmt::Result {
 
 fn headline(out: &mut String, run: &Run<'_>) -> fmt::Result {
     let report = run.report;
-    let (total, shown) = (&report.total, run.outcome());
+    let (total, shown) = (&report.total, run.report.outcome());
     #[expect(clippy::cast_precision_loss, reason = "a rate")]
     let per_second = |calls: u64| figures::rate(calls as f64 / report.measured_s);
     let time = |micros| {
@@ -224,7 +220,9 @@ fn headline(out: &mut String, run: &Run<'_>) -> fmt::Result {
     };
     let service = |micros: f64| match (&report.saturation, shown.service.count) {
         (_, 0) => String::new(),
-        (Some(found), _) if run.borne().is_some() => format!("at {}", figures::rate(found.sustained_per_s)),
+        (Some(found), _) if run.report.borne().is_some() => {
+            format!("at {}", figures::rate(found.sustained_per_s))
+        }
         _ => format!("{} service", figures::time(micros)),
     };
     let offered = report.stages.iter().any(|stage| stage.offered_per_s.is_some());

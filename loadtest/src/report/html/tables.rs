@@ -8,9 +8,6 @@ use crate::report::{
     model::{Headroom, Judged, Latency, Operation, Outcome, Report, Stage},
 };
 
-/// Names longer than this are shortened in plots and terminals; tables wrap them.
-pub const NAME_CHARS_MAX: usize = 28;
-
 /// Rows of the table beside a plot; of more points, every second, third… is shown.
 const POINT_ROWS_MAX: usize = 120;
 
