@@ -6,8 +6,11 @@
 //! lets several generators act as one. `report::model` is the seam between the engine and everything that shows.
 
 pub mod cli;
+pub mod discover;
 pub mod engine;
 pub mod fleet;
+pub mod mcp;
 pub mod report;
+pub mod scenario;
 pub mod upstream;
 pub mod wire;

@@ -119,6 +119,9 @@ pub struct Stage {
     /// Calls a second that the schedule asked for at the stage's end; none in a closed loop.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offered_per_s: Option<f64>,
+    /// Good answers a second that came while the stage ran, whichever stage their calls were due in.
+    #[serde(default)]
+    pub answered_per_s: f64,
     /// Seconds from the start of measuring.
     pub from_s: f64,
     /// See `from_s`.

@@ -188,6 +188,7 @@ pub fn steady(target: Target) -> Report {
         })
         .collect();
     report.stages = vec![Stage {
+        answered_per_s: 0.0,
         load: format!("{RATE}/s"),
         offered_per_s: Some(f64::from(RATE)),
         from_s: 0.0,
@@ -252,6 +253,7 @@ pub fn search(target: Target) -> Report {
         outcome.ok =
             (offered.min(target.capacity_per_s * random.random_range(0.97..1.0)) * f64::from(STAGE_S)) as u64;
         report.stages.push(Stage {
+            answered_per_s: 0.0,
             load: format!("{offered}/s"),
             offered_per_s: Some(offered),
             from_s: f64::from(from),

@@ -45,6 +45,7 @@ fn run() -> Report {
         total.absorb(&one.outcome).expect("readable");
     }
     let stage = |from_s, to_s, outcome| Stage {
+        answered_per_s: 0.0,
         load: "100/s".into(),
         offered_per_s: Some(100.0),
         from_s,
