@@ -2,11 +2,18 @@
 
 use super::{Exit, Failure};
 use crate::{
-    engine::{self, RunError, Watching},
-    report::{figures, model::Report, progress::Progress, thresholds},
+    engine::{self, RunError, Watching, progress::ProgressFeed},
+    report::{
+        file, html,
+        model::Report,
+        progress::Progress,
+        terminal::{self, Style, follow},
+        thresholds::{self, Threshold},
+    },
     scenario::{Scenario, flags::Flags},
 };
 use std::{
+    io::IsTerminal as _,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -25,6 +32,12 @@ pub struct Args {
     /// Write the report here, JSON
     #[arg(long, value_name = "FILE", help_heading = "Report")]
     json: Option<PathBuf>,
+    /// Write the report here, one self-contained page
+    #[arg(long, value_name = "FILE", help_heading = "Report")]
+    html: Option<PathBuf>,
+    /// Show nothing while the run goes on
+    #[arg(long, short, help_heading = "Report")]
+    quiet: bool,
     /// Only check the scenario
     #[arg(long, help_heading = "Report")]
     check: bool,
@@ -43,22 +56,57 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
     }
     let stop = Arc::new(AtomicBool::new(false));
     stop_on_interrupt(&stop)?;
-    let watching = Watching {
-        progress: watch::Sender::new(Progress::default()),
-        stop,
+    let progress = watch::Sender::new(Progress::default());
+    let style = if args.quiet {
+        Style::Silent
+    } else {
+        Style::detect()
     };
-    let mut report = engine::run(scenario, watching)?;
-    let judged = !rules.is_empty();
-    report.thresholds = thresholds::judge(&rules, &report);
-    show(&report);
+    let shown = show_progress(progress.subscribe(), style)?;
+    let done = engine::run(
+        scenario,
+        Watching {
+            progress,
+            stop,
+            start: None,
+        },
+    );
+    // It ends when the engine's side of the feed is dropped; a panic there is no reason to lose the report.
+    let _ = shown.join();
+    finish(done?, &rules, &args)
+}
+
+/// Judges, shows and writes the report.
+fn finish(mut report: Report, rules: &[Threshold], args: &Args) -> Result<Exit, Failure> {
+    report.thresholds = thresholds::judge(rules, &report);
+    let colours = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    print!("{}", terminal::summary(&report, colours));
     if let Some(path) = &args.json {
-        let text = serde_json::to_string(&report).map_err(|e| Failure::Input(e.to_string()))?;
-        std::fs::write(path, text).map_err(|e| Failure::Input(format!("{}: {e}", path.display())))?;
+        file::write(path, &report).map_err(|e| Failure::Input(e.to_string()))?;
     }
-    match judged && report.thresholds.iter().any(|rule| !rule.held) {
-        true => Ok(Exit::ThresholdsFailed),
-        false => Ok(Exit::Success),
+    if let Some(path) = &args.html {
+        let page = html::page(std::slice::from_ref(&report)).map_err(|e| Failure::Input(e.to_string()))?;
+        file::write_whole(path, page.as_bytes()).map_err(|e| Failure::Input(e.to_string()))?;
     }
+    // Without rules nothing was demanded, and a limited generator is only said.
+    let failed = !rules.is_empty() && report.thresholds.iter().any(|rule| !rule.held);
+    Ok(if failed {
+        Exit::ThresholdsFailed
+    } else {
+        Exit::Success
+    })
+}
+
+/// Shows the run while it goes on, beside it.
+fn show_progress(feed: ProgressFeed, style: Style) -> Result<std::thread::JoinHandle<()>, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::Input(format!("no runtime: {e}")))?;
+    std::thread::Builder::new()
+        .name("progress".to_owned())
+        .spawn(move || runtime.block_on(follow(feed, style)))
+        .map_err(|e| Failure::Input(format!("no thread: {e}")))
 }
 
 /// The scenario of a file and flags, or of flags alone.
@@ -114,58 +162,4 @@ fn stop_on_interrupt(stop: &Arc<AtomicBool>) -> Result<(), Failure> {
         .spawn(wait)
         .map_err(|e| Failure::Input(format!("no thread: {e}")))?;
     Ok(())
-}
-
-#[expect(clippy::cast_precision_loss, reason = "calls of a run lie far below 2^53")]
-fn show(report: &Report) {
-    let total = &report.total;
-    let rate = total.ok as f64 / report.measured_s.max(f64::EPSILON);
-    println!("{} ({})", report.target, report.generator);
-    println!(
-        "  answered {} of {} due, {}",
-        total.ok,
-        total.due,
-        figures::rate(rate)
-    );
-    for (name, latency) in [("latency", &total.latency), ("service", &total.service)] {
-        let time = figures::time;
-        println!(
-            "  {name:8} p50 {}  p90 {}  p99 {}  p99.9 {}  max {}",
-            time(latency.p50),
-            time(latency.p90),
-            time(latency.p99),
-            time(latency.p999),
-            time(latency.max)
-        );
-    }
-    for (why, count) in &total.errors {
-        println!("  failed   {why}: {count}");
-    }
-    if let Some(found) = &report.saturation {
-        println!(
-            "  sustained {} (peak {}; {}; {})",
-            figures::rate(found.sustained_per_s),
-            figures::rate(found.peak_per_s),
-            found.conditions,
-            found.ended
-        );
-    }
-    println!(
-        "  generator: busiest thread {}, own lateness p99 {}{}",
-        figures::percent(report.headroom.busiest_thread),
-        figures::time(report.headroom.lateness.p99),
-        if report.headroom.limited {
-            format!("; LIMITED: {}", report.headroom.reason)
-        } else {
-            String::new()
-        }
-    );
-    for rule in &report.thresholds {
-        println!(
-            "  {} {}: {}",
-            if rule.held { "ok  " } else { "FAIL" },
-            rule.rule,
-            rule.seen
-        );
-    }
 }

@@ -159,9 +159,16 @@ impl Conductor {
         };
         self.publish();
         self.prepared().await?;
-        let began = Instant::now() + LEAD;
+        let began = match self.watching.start.take() {
+            None => Instant::now() + LEAD,
+            Some(signal) => signal
+                .wait()
+                .await
+                .ok_or_else(|| RunError::Generator("the run was given up before it began".to_owned()))?,
+        };
         self.measures_from = began + load.warmup();
-        self.started = SystemTime::now() + LEAD + load.warmup();
+        let ahead = self.measures_from.saturating_duration_since(Instant::now());
+        self.started = SystemTime::now() + ahead;
         match load {
             Load::Open {
                 arrivals,

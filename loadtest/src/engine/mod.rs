@@ -23,6 +23,7 @@ mod tests;
 mod thread;
 
 use crate::{
+    fleet::StartSignal,
     mcp::{Dialect, GreetFailure, Greeter, discover},
     report::{model::Report, progress::Progress},
     scenario::{Scenario, Speak},
@@ -62,6 +63,8 @@ pub struct Watching {
     pub progress: watch::Sender<Progress>,
     /// Set to end the run early; what was measured until then is reported.
     pub stop: Arc<AtomicBool>,
+    /// Where several generators begin together: told when all is ready, and tells when to begin.
+    pub start: Option<StartSignal>,
 }
 
 impl Default for Watching {
@@ -70,6 +73,7 @@ impl Default for Watching {
         Self {
             progress: watch::Sender::new(Progress::default()),
             stop: Arc::default(),
+            start: None,
         }
     }
 }

@@ -8,6 +8,7 @@ pub mod flags;
 mod load;
 mod operation;
 mod read;
+mod share;
 pub mod table;
 pub mod template;
 #[cfg(test)]
