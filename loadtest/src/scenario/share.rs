@@ -13,9 +13,10 @@ impl Scenario {
             return Ok(self);
         }
         let part = |whole: usize| whole / of + usize::from(index < whole % of);
-        let some = |whole: usize, what: &str| match part(whole) {
-            0 => Err(format!("{what}: {whole} cannot be shared by {of} generators")),
-            part => Ok(part),
+        // Every generator says the same, not only the one that gets nothing.
+        let some = |whole: usize, what: &str| match whole < of {
+            true => Err(format!("{what}: {whole} cannot be shared by {of} generators")),
+            false => Ok(part(whole)),
         };
         #[expect(clippy::cast_precision_loss, reason = "generators are few")]
         let generators = of as f64;
