@@ -27,6 +27,11 @@ use std::{
 };
 use tokio::signal::unix::{SignalKind, signal};
 
+/// Idle connections leave holes between the long-lived pieces of memory; this allocator keeps them usable
+/// (docs/decisions/0010).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Serve MCP from a snapshot document, with no control service.
 #[derive(Parser)]
 #[command(version)]

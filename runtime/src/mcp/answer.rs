@@ -65,8 +65,8 @@ impl Answer {
         }
     }
 
-    /// Reads status and content type; `server` is named in rejections.
-    pub async fn read(server: &str, response: Response) -> Result<Self, Rejection> {
+    /// What a response means, when its status and content type say it all.
+    pub fn of(response: Response) -> Result<Self, Unusual> {
         let content_type = response.headers.get("content-type").cloned().unwrap_or_default();
         let kind = content_type
             .split(|b| *b == b';')
@@ -85,17 +85,28 @@ impl Answer {
                 body: response.body,
             }),
             200..=299 if response.body.length() == Some(0) => Ok(Self::Accepted),
-            200..=299 => Err(Rejection::UpstreamProtocol(server.to_owned())),
-            status => {
-                // A refusal whose body breaks off is still a refusal.
-                let body = response.body.collect(REFUSAL_BYTES_MAX).await.unwrap_or_default();
-                Ok(Self::Refused {
-                    status,
-                    content_type,
-                    body,
-                })
-            }
+            _ => Err(Unusual(Box::new(response), content_type)),
         }
+    }
+}
+
+/// A response that is read before it is understood.
+pub struct Unusual(Box<Response>, Bytes);
+
+impl Unusual {
+    /// Reads a refusal as far as it matters; `server` is named in rejections.
+    pub async fn read(self, server: &str) -> Result<Answer, Rejection> {
+        let Self(response, content_type) = self;
+        if matches!(response.status, 200..=299) {
+            return Err(Rejection::UpstreamProtocol(server.to_owned()));
+        }
+        // A refusal whose body breaks off is still a refusal.
+        let body = response.body.collect(REFUSAL_BYTES_MAX).await.unwrap_or_default();
+        Ok(Answer::Refused {
+            status: response.status,
+            content_type,
+            body,
+        })
     }
 }
 

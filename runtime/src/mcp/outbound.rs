@@ -8,15 +8,12 @@ use super::{
     view::View,
     worker::Mcp,
 };
-use crate::upstream::{CredentialId, Request};
+use crate::upstream::{CredentialId, Request, Response};
 use bytes::Bytes;
+use futures_util::TryFutureExt;
 use ringway_core::{rejection::Rejection, snapshot::ServerIndex};
-use ringway_proto::{
-    header_value,
-    http::{Headers, Method},
-    revision::Revision,
-};
-use std::{borrow::Cow, rc::Rc};
+use ringway_proto::{header_value, http::Headers, http1::Prefix, revision::Revision};
+use std::{borrow::Cow, future::Future, rc::Rc};
 
 /// The protocol headers of one message.
 pub enum Wire<'a> {
@@ -43,20 +40,22 @@ pub struct Leg {
 }
 
 /// POSTs one JSON-RPC message. `long_lived` lifts the deadline on the whole call: streams that wait for a person.
-pub async fn post(
-    mcp: &Rc<Mcp>,
-    view: &Rc<View>,
+pub fn post<'a>(
+    mcp: &'a Rc<Mcp>,
+    view: &'a View,
     server: ServerIndex,
     wire: Wire<'_>,
     body: Bytes,
     long_lived: bool,
-) -> Result<Answer, Rejection> {
-    let mut headers = base_headers(view, server, &wire);
-    headers.push("content-type", "application/json");
-    headers.push("accept", "application/json, text/event-stream");
-    send(mcp, view, server, Method::Post, headers, body, long_lived)
-        .await
-        .map(|(answer, _)| answer)
+) -> impl Future<Output = Result<Answer, Rejection>> + 'a {
+    let (prefix, own) = begin_post(view, server, wire);
+    let target = view.endpoint(server).path().clone();
+    // Made before anything is awaited, so that the future holds the request and not what it was made of.
+    let request = Request::new(prefix, target, own, body, long_lived);
+    async move {
+        let response = send(mcp, view, server, request).await?;
+        read(view, server, response).await
+    }
 }
 
 /// POSTs an `initialize` and gives the session id that came with the answer.
@@ -68,17 +67,19 @@ pub async fn open(
     body: Bytes,
 ) -> Result<(Answer, Option<Bytes>), Rejection> {
     // `initialize` itself carries no session; the version header is allowed and helps dual-era servers.
-    let mut headers = base_headers(
-        view,
-        server,
-        &Wire::Legacy(&Leg {
-            session: None,
-            revision,
-        }),
-    );
-    headers.push("content-type", "application/json");
-    headers.push("accept", "application/json, text/event-stream");
-    send(mcp, view, server, Method::Post, headers, body, false).await
+    let leg = Leg {
+        session: None,
+        revision,
+    };
+    let (prefix, own) = begin_post(view, server, Wire::Legacy(&leg));
+    let target = view.endpoint(server).path().clone();
+    let response = send(mcp, view, server, Request::new(prefix, target, own, body, false)).await?;
+    // A copy: it outlives the answer by far, and a slice would keep the buffer of the whole head.
+    let session = response
+        .headers
+        .get("mcp-session-id")
+        .map(|id| Bytes::copy_from_slice(id));
+    Ok((read(view, server, response).await?, session))
 }
 
 /// GETs the stream of a legacy session, from after `last_event_id` when it is given.
@@ -89,22 +90,33 @@ pub async fn get(
     leg: &Leg,
     last_event_id: Option<Bytes>,
 ) -> Result<Answer, Rejection> {
-    let mut headers = base_headers(view, server, &Wire::Legacy(leg));
-    headers.push("accept", "text/event-stream");
+    let mut own = of_session(leg);
     if let Some(id) = last_event_id {
-        headers.push("last-event-id", id);
+        own.push("last-event-id", id);
     }
-    send(mcp, view, server, Method::Get, headers, Bytes::new(), true)
-        .await
-        .map(|(answer, _)| answer)
+    let (prefix, target) = (
+        view.openings(server).get.clone(),
+        view.endpoint(server).path().clone(),
+    );
+    let response = send(
+        mcp,
+        view,
+        server,
+        Request::new(prefix, target, own, Bytes::new(), true),
+    )
+    .await?;
+    read(view, server, response).await
 }
 
 /// DELETEs a legacy session; a server may refuse, and nobody waits for it.
 pub async fn delete(mcp: &Rc<Mcp>, view: &Rc<View>, server: ServerIndex, leg: &Leg) {
     if leg.session.is_some() {
-        let headers = base_headers(view, server, &Wire::Legacy(leg));
-        let sent = send(mcp, view, server, Method::Delete, headers, Bytes::new(), false).await;
-        if let Err(rejection) = sent {
+        let (prefix, target) = (
+            view.openings(server).delete.clone(),
+            view.endpoint(server).path().clone(),
+        );
+        let request = Request::new(prefix, target, of_session(leg), Bytes::new(), false);
+        if let Err(rejection) = send(mcp, view, server, request).await {
             tracing::debug!(
                 reason = rejection.reason(),
                 "an upstream session could not be ended"
@@ -113,72 +125,66 @@ pub async fn delete(mcp: &Rc<Mcp>, view: &Rc<View>, server: ServerIndex, leg: &L
     }
 }
 
-async fn send(
-    mcp: &Rc<Mcp>,
-    view: &Rc<View>,
+fn send<'a>(
+    mcp: &'a Rc<Mcp>,
+    view: &'a View,
     server: ServerIndex,
-    method: Method,
-    headers: Headers,
-    body: Bytes,
-    long_lived: bool,
-) -> Result<(Answer, Option<Bytes>), Rejection> {
+    request: Request,
+) -> impl Future<Output = Result<Response, Rejection>> + 'a {
     let at = view.server(server);
-    let endpoint = view.endpoint(server);
-    let target = endpoint.path().clone();
-    let request = Request {
-        method,
-        target,
-        headers,
-        body,
-        long_lived,
-    };
-    let sent = mcp.pools.send(endpoint, CredentialId(at.identity), request).await;
-    match sent {
-        Ok(response) => {
-            // A copy: it outlives the answer by far, and a slice would keep the buffer of the whole head.
-            let session = response
-                .headers
-                .get("mcp-session-id")
-                .map(|id| Bytes::copy_from_slice(id));
-            Ok((Answer::read(&at.name, response).await?, session))
-        }
-        Err(fault) => {
-            tracing::warn!(
-                server = %at.name, kind = ?fault.kind, sent = fault.sent, detail = %fault.detail,
-                "upstream exchange failed"
-            );
-            Err(rejection(&at.name, &fault))
-        }
+    let sent = mcp
+        .pools
+        .send(view.endpoint(server), CredentialId(at.identity), request);
+    sent.map_err(|fault| {
+        tracing::warn!(
+            server = %at.name, kind = ?fault.kind, sent = fault.sent, detail = %fault.detail,
+            "upstream exchange failed"
+        );
+        rejection(&at.name, &fault)
+    })
+}
+
+async fn read(view: &View, server: ServerIndex, response: Response) -> Result<Answer, Rejection> {
+    match Answer::of(response) {
+        Ok(answer) => Ok(answer),
+        Err(unusual) => Box::pin(unusual.read(&view.server(server).name)).await,
     }
 }
 
-/// The server's own static headers, then what the protocol asks for.
-fn base_headers(view: &View, server: ServerIndex, wire: &Wire<'_>) -> Headers {
-    let own = &view.server(server).headers;
-    let mut headers = Headers::with_capacity(own.len() + 8);
-    for (name, value) in own {
-        headers.push_bytes(name.clone(), value.expose().clone());
-    }
-    headers.push("user-agent", concat!("ringway/", env!("CARGO_PKG_VERSION")));
+/// The beginning of a POST and its own fields.
+fn begin_post(view: &View, server: ServerIndex, wire: Wire<'_>) -> (Rc<Prefix>, Headers) {
+    let openings = view.openings(server);
     match wire {
         Wire::Modern { method, name, params } => {
-            headers.push("mcp-protocol-version", Revision::NEWEST.as_str());
-            headers.push("mcp-method", Bytes::copy_from_slice(method));
+            let mut own = Headers::with_capacity(2 + params.len());
+            own.push("mcp-method", method_text(method));
             if let Some(name) = name {
-                headers.push("mcp-name", encoded(name));
+                own.push("mcp-name", encoded(name));
             }
-            for (name, value) in *params {
-                headers.push_bytes(name.clone(), value.clone());
+            for (name, value) in params {
+                own.push_bytes(name.clone(), value.clone());
             }
+            (openings.modern_post.clone(), own)
         }
-        Wire::Legacy(leg) => {
-            headers.push("mcp-protocol-version", leg.revision.as_str());
-            if let Some(session) = &leg.session {
-                headers.push("mcp-session-id", session.clone());
-            }
-        }
+        Wire::Legacy(leg) => (openings.legacy_post.clone(), of_session(leg)),
     }
-    headers
+}
+
+fn of_session(leg: &Leg) -> Headers {
+    let mut own = Headers::with_capacity(3);
+    own.push("mcp-protocol-version", leg.revision.as_str());
+    if let Some(session) = &leg.session {
+        own.push("mcp-session-id", session.clone());
+    }
+    own
+}
+
+/// The method that nearly every call has is not copied.
+fn method_text(method: &[u8]) -> Bytes {
+    match method {
+        b"tools/call" => Bytes::from_static(b"tools/call"),
+        other => Bytes::copy_from_slice(other),
+    }
 }
 
 fn encoded(text: &str) -> Bytes {

@@ -10,14 +10,72 @@ use ringway_core::{
     catalogue,
     snapshot::{Finding, Server, ServerIndex, Snapshot, ToolIndex, param_value},
 };
-use ringway_proto::{header_value, json, rpc::Message, snapshot::Document};
-use std::{cell::RefCell, sync::Arc};
+use ringway_proto::{
+    header_value,
+    http::{Headers, Method},
+    http1::{Prefix, WriteFault},
+    json,
+    revision::Revision,
+    rpc::Message,
+    snapshot::Document,
+};
+use std::{cell::RefCell, rc::Rc, sync::Arc};
 
 /// A publication: the compiled snapshot and how to reach its servers.
 pub struct Live {
     /// Every decision.
     pub snapshot: Snapshot,
     endpoints: Vec<Arc<Endpoint>>,
+    openings: Vec<Openings<Prefix>>,
+}
+
+/// How requests to one server begin, by what they are.
+#[derive(Clone)]
+pub struct Openings<P> {
+    /// A POST of 2026-07-28.
+    pub modern_post: P,
+    /// A POST up to 2025-11-25.
+    pub legacy_post: P,
+    /// A GET for a stream.
+    pub get: P,
+    /// A DELETE.
+    pub delete: P,
+}
+
+impl Openings<Prefix> {
+    /// The server's own static headers, then what the protocol asks for.
+    fn render(server: &Server, endpoint: &Endpoint) -> Result<Self, WriteFault> {
+        let prefix = |method, fields: &[(&'static str, &'static str)]| {
+            let mut headers = Headers::with_capacity(server.headers.len() + fields.len() + 1);
+            for (name, value) in &server.headers {
+                headers.push_bytes(name.clone(), value.expose().clone());
+            }
+            headers.push("user-agent", concat!("ringway/", env!("CARGO_PKG_VERSION")));
+            for (name, value) in fields {
+                headers.push(name, *value);
+            }
+            Prefix::new(method, endpoint.path(), endpoint.authority(), &headers)
+        };
+        let json = ("content-type", "application/json");
+        let both = ("accept", "application/json, text/event-stream");
+        let modern = ("mcp-protocol-version", Revision::NEWEST.as_str());
+        Ok(Self {
+            modern_post: prefix(Method::Post, &[json, both, modern])?,
+            legacy_post: prefix(Method::Post, &[json, both])?,
+            get: prefix(Method::Get, &[("accept", "text/event-stream")])?,
+            delete: prefix(Method::Delete, &[])?,
+        })
+    }
+
+    fn local(&self) -> Openings<Rc<Prefix>> {
+        let local = |prefix: &Prefix| Rc::new(prefix.clone());
+        Openings {
+            modern_post: local(&self.modern_post),
+            legacy_post: local(&self.legacy_post),
+            get: local(&self.get),
+            delete: local(&self.delete),
+        }
+    }
 }
 
 impl Live {
@@ -27,10 +85,20 @@ impl Live {
         let snapshot = Snapshot::compile(document, &super::secrets::read)?;
         let mut findings = Vec::new();
         let mut endpoints = Vec::with_capacity(snapshot.servers.len());
+        let mut openings = Vec::with_capacity(snapshot.servers.len());
         for (at, server) in snapshot.servers.iter().enumerate() {
             let kept = previous.and_then(|p| p.endpoint_of(server));
             match kept.map_or_else(|| endpoint(server).map(Arc::new), Ok) {
-                Ok(endpoint) => endpoints.push(endpoint),
+                Ok(endpoint) => {
+                    match Openings::render(server, &endpoint) {
+                        Ok(opening) => openings.push(opening),
+                        Err(fault) => findings.push(Finding {
+                            path: format!("servers[{at}].headers"),
+                            message: fault.to_string(),
+                        }),
+                    }
+                    endpoints.push(endpoint);
+                }
                 Err(message) => findings.push(Finding {
                     path: format!("servers[{at}].url"),
                     message,
@@ -38,7 +106,11 @@ impl Live {
             }
         }
         if findings.is_empty() {
-            Ok(Self { snapshot, endpoints })
+            Ok(Self {
+                snapshot,
+                endpoints,
+                openings,
+            })
         } else {
             Err(findings)
         }
@@ -75,14 +147,18 @@ pub struct View {
     pub live: Arc<Live>,
     /// Lists this worker rendered.
     pub lists: RefCell<catalogue::Cache>,
+    /// This worker's own copies: counting references to shared ones would be felt by all workers.
+    openings: Vec<Openings<Rc<Prefix>>>,
 }
 
 impl View {
     /// A fresh view with nothing rendered.
     pub fn new(live: Arc<Live>) -> Self {
+        let openings = live.openings.iter().map(Openings::local).collect();
         Self {
             live,
             lists: RefCell::default(),
+            openings,
         }
     }
 
@@ -94,6 +170,11 @@ impl View {
     /// How to reach it.
     pub fn endpoint(&self, server: ServerIndex) -> &Arc<Endpoint> {
         &self.live.endpoints[server.at()]
+    }
+
+    /// How requests to it begin.
+    pub fn openings(&self, server: ServerIndex) -> &Openings<Rc<Prefix>> {
+        &self.openings[server.at()]
     }
 
     /// Whether a server's capabilities have this key at their root.

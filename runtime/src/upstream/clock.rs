@@ -44,6 +44,15 @@ impl Clock {
         }
     }
 
+    /// How long a write may take that begins now, and what it means if it takes longer.
+    pub(super) fn stall(&self) -> (Duration, FaultKind) {
+        let left = self.total.map(|at| at.saturating_duration_since(Instant::now()));
+        match left {
+            Some(left) if left < self.idle => (left, FaultKind::TotalTimeout),
+            _ => (self.idle, FaultKind::IdleTimeout),
+        }
+    }
+
     /// When a wait of `limit` that begins now must end, and what it means if it does.
     pub(super) fn end(&self, limit: Duration, kind: FaultKind) -> End {
         self.end_from(Instant::now(), limit, kind)

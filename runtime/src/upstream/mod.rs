@@ -144,32 +144,73 @@ impl Pools {
         credential: CredentialId,
         request: Request,
     ) -> Result<Response, Fault> {
-        request.check()?;
+        // What begins with a prefix is checked as it is written; HTTP/2 writes elsewhere.
+        if request.prefix.is_none() {
+            request.check()?;
+        }
         let clock = Clock::start(endpoint.timeouts(), request.long_lived);
         let pool = self.shared.pool(endpoint, credential);
         let counters = pool.counters.clone();
-        let mut grant = pool.acquire(&clock).await?;
+        // Boxed, here and below, is whatever most calls do without: a call's future is as large as its rarest turn.
+        let grant = match pool.free()? {
+            Some(grant) => grant,
+            None => Box::pin(pool.wait(&clock)).await?,
+        };
         drop(pool);
-        let mut retried = false;
-        loop {
-            let Failed { fault, again } =
-                match self.try_once(grant, endpoint, &request, &clock, &counters).await {
-                    Ok(response) => return Ok(response),
-                    Err(failed) if retried => return Err(failed.fault),
-                    Err(failed) => failed,
-                };
-            tracing::debug!(?endpoint, %fault, "not processed, sending again");
-            grant = match again {
-                Again::No => return Err(fault),
-                Again::Afresh(slot) => Grant::Dial(slot),
-                Again::Elsewhere => self.shared.pool(endpoint, credential).acquire(&clock).await?,
-            };
-            retried = true;
-            count(&counters.retried);
-        }
+        let failed = match self.try_once(grant, endpoint, &request, &clock, &counters).await {
+            Ok(response) => return Ok(response),
+            Err(failed) => failed,
+        };
+        Box::pin(self.send_again(failed, endpoint, credential, &request, &clock, &counters)).await
+    }
+
+    /// The second and last sending, where the first certainly was not processed.
+    async fn send_again(
+        &self,
+        first: Failed,
+        endpoint: &Arc<Endpoint>,
+        credential: CredentialId,
+        request: &Request,
+        clock: &Clock,
+        counters: &Rc<Counters>,
+    ) -> Result<Response, Fault> {
+        let Failed { fault, again } = first;
+        let grant = match again {
+            Again::No => return Err(fault),
+            Again::Afresh(slot) => Grant::Dial(slot),
+            Again::Elsewhere => {
+                let pool = self.shared.pool(endpoint, credential);
+                match pool.free()? {
+                    Some(grant) => grant,
+                    None => pool.wait(clock).await?,
+                }
+            }
+        };
+        tracing::debug!(?endpoint, %fault, "not processed, sending again");
+        count(&counters.retried);
+        let sent = self.try_once(grant, endpoint, request, clock, counters).await;
+        sent.map_err(|failed| failed.fault)
     }
 
     async fn try_once(
+        &self,
+        grant: Grant,
+        endpoint: &Arc<Endpoint>,
+        request: &Request,
+        clock: &Clock,
+        counters: &Rc<Counters>,
+    ) -> Result<Response, Failed> {
+        match grant {
+            Grant::Reused(connection) => {
+                count(&counters.reused);
+                let limits = &self.shared.limits;
+                http1::exchange(connection, true, endpoint, request, clock, limits).await
+            }
+            other => Box::pin(self.try_otherwise(other, endpoint, request, clock, counters)).await,
+        }
+    }
+
+    async fn try_otherwise(
         &self,
         grant: Grant,
         endpoint: &Arc<Endpoint>,
@@ -181,15 +222,13 @@ impl Pools {
         let stream = match grant {
             Grant::Failed(fault) => return Err(fault.into()),
             Grant::Reused(connection) => {
-                count(&counters.reused);
                 return http1::exchange(connection, true, endpoint, request, clock, limits).await;
             }
             Grant::Stream(stream) => {
                 count(&counters.reused);
                 stream
             }
-            // Boxed: rare, and eight times the size of the rest of a call.
-            Grant::Dial(slot) => match Box::pin(self.dial(slot, endpoint, clock, counters)).await? {
+            Grant::Dial(slot) => match self.dial(slot, endpoint, clock, counters).await? {
                 Opened::Http1(connection) => {
                     return http1::exchange(connection, false, endpoint, request, clock, limits).await;
                 }

@@ -113,13 +113,17 @@ impl Pool {
         })
     }
 
-    /// Takes what is free, or waits in line for it.
-    pub(super) async fn acquire(self: &Rc<Self>, clock: &Clock) -> Result<Grant, Fault> {
-        if self.line.is_empty()
-            && let Some(grant) = self.take()?
-        {
-            return Ok(grant);
+    /// What is free for a newcomer, who does not pass those in line.
+    pub(super) fn free(self: &Rc<Self>) -> Result<Option<Grant>, Fault> {
+        if self.line.is_empty() {
+            self.take()
+        } else {
+            Ok(None)
         }
+    }
+
+    /// Waits in line.
+    pub(super) async fn wait(self: &Rc<Self>, clock: &Clock) -> Result<Grant, Fault> {
         let waiting = InLine::enter(self)?;
         // Something may be free that nobody told this pool of: a place of the worker.
         self.serve_line();

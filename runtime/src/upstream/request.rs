@@ -9,7 +9,11 @@ use super::{
     fault::{Fault, FaultKind},
 };
 use bytes::Bytes;
-use ringway_proto::http::{Headers, Method};
+use ringway_proto::{
+    http::{Headers, Method},
+    http1::Prefix,
+};
+use std::rc::Rc;
 
 /// A request with its whole body.
 #[derive(Clone, Debug)]
@@ -24,6 +28,9 @@ pub struct Request {
     pub body: Bytes,
     /// An event stream that may stay open for hours: no total deadline, the idle one only.
     pub long_lived: bool,
+    /// What every request to the endpoint begins with; it says method and target again. `headers` then holds the
+    /// fields that are this request's own.
+    pub prefix: Option<Rc<Prefix>>,
 }
 
 /// Fields that belong to the connection or to us (RFC 9110 §7.6.1, RFC 9113 §8.2.2).
@@ -42,6 +49,18 @@ const OURS: [&str; 10] = [
 ];
 
 impl Request {
+    /// A request that begins as its endpoint's requests do.
+    pub fn new(prefix: Rc<Prefix>, target: Bytes, headers: Headers, body: Bytes, long_lived: bool) -> Self {
+        Self {
+            method: prefix.method(),
+            target,
+            headers,
+            body,
+            long_lived,
+            prefix: Some(prefix),
+        }
+    }
+
     /// Refuses what could be read as something else on the wire.
     pub(super) fn check(&self) -> Result<(), Fault> {
         let refuse = |what: String| Err(Fault::unsent(FaultKind::Protocol, what));
@@ -94,6 +113,7 @@ mod tests {
             headers,
             body,
             long_lived: false,
+            prefix: None,
         }
     }
 

@@ -68,6 +68,7 @@ pub fn post(body: &'static str) -> Request {
         headers: Headers::default(),
         body: Bytes::from_static(body.as_bytes()),
         long_lived: false,
+        prefix: None,
     }
 }
 

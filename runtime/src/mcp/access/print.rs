@@ -15,7 +15,7 @@ use std::{
     io,
     os::fd::AsFd,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
         mpsc::{self, RecvTimeoutError},
     },
@@ -41,8 +41,8 @@ pub(super) struct Parcel {
 pub struct Printer {
     parcels: async_channel::Receiver<Parcel>,
     give_up: Arc<AtomicBool>,
-    /// Disconnected when the thread has ended.
-    ended: mpsc::Receiver<()>,
+    /// Disconnected when the thread has ended. Behind a lock only because whoever holds the printer is shared.
+    ended: Mutex<mpsc::Receiver<()>>,
 }
 
 impl Printer {
@@ -57,7 +57,7 @@ impl Printer {
         let printer = Self {
             parcels: parcels.clone(),
             give_up: give_up.clone(),
-            ended,
+            ended: Mutex::new(ended),
         };
         if let Some(to) = to {
             let mut sink = Sink::new(to, give_up);
@@ -78,7 +78,8 @@ impl Printer {
     /// Takes no more, and waits until what was handed over is written, or for [`FINISH_MAX`].
     pub fn finish(self) {
         self.parcels.close();
-        if self.ended.recv_timeout(FINISH_MAX) == Err(RecvTimeoutError::Timeout) {
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        if ended.recv_timeout(FINISH_MAX) == Err(RecvTimeoutError::Timeout) {
             // The thread is not waited for: the kernel may hold it in a write for ever.
             self.give_up.store(true, Ordering::Relaxed);
         }

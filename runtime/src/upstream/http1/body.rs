@@ -8,12 +8,13 @@ use super::{
     },
     Connection,
 };
+use crate::http::LocalFuture;
 use bytes::{Bytes, BytesMut};
 use ringway_proto::{
     chunked::{Chunk, Decoder},
     http1::{ResponseFraming, ResponseHead},
 };
-use std::{future::Future, io::Result as IoResult, pin::Pin, time::Instant};
+use std::{io::Result as IoResult, time::Instant};
 
 /// Puts head and body together. A response whose body came with its head frees its connection at once.
 pub(super) fn respond(
@@ -84,7 +85,7 @@ pub(in super::super) struct Http1Body {
 enum State {
     Ready(Box<Connection>),
     /// A read under way owns the connection, so that giving up waiting for a chunk does not give up the read.
-    Reading(Pin<Box<dyn Future<Output = (Box<Connection>, IoResult<usize>)>>>),
+    Reading(LocalFuture<'static, (Box<Connection>, IoResult<usize>)>),
     Done,
 }
 

@@ -22,11 +22,13 @@ use super::{
     request::Request,
 };
 use crate::io::{self, Stream};
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use ringway_core::limits::{INFORMATIONAL_MAX, UPSTREAM_COALESCE_BYTES, UPSTREAM_READ_BYTES, UpstreamLimits};
 use ringway_proto::{
     http::{Headers, Method},
-    http1::{Framing, HeadError, HeadLimits, ResponseHead, parse_response, write_request_head},
+    http1::{
+        Framing, HeadError, HeadLimits, ResponseHead, parse_response, write_request, write_request_head,
+    },
 };
 use std::{
     io::{ErrorKind, Result as IoResult},
@@ -136,12 +138,8 @@ impl Connection {
         slot
     }
 
-    async fn write(
-        &mut self,
-        endpoint: &Endpoint,
-        request: &Request,
-        clock: &Clock,
-    ) -> Result<(), Unwritten> {
+    /// Renders the head into this connection's memory, with as much of the body as leaves with it.
+    fn render(&mut self, endpoint: &Endpoint, request: &Request) -> Result<(Vec<u8>, usize), Fault> {
         let body = &request.body;
         let framing = request
             .length()
@@ -154,46 +152,55 @@ impl Connection {
         let mut first = std::mem::take(&mut self.out);
         first.clear();
         first.reserve(HEAD_ROOM_BYTES + coalesced);
-        let (target, authority) = (&request.target, endpoint.authority());
-        write_request_head(
-            &mut first,
-            request.method,
-            target,
-            authority,
-            &request.headers,
-            framing,
-        )
-        .map_err(|e| Unwritten::Fault(Fault::unsent(FaultKind::Protocol, e.to_string())))?;
-        first.extend_from_slice(&body[..coalesced]);
-        let before = self.stream.bytes_accepted();
-        let writing = async {
-            let (written, first) = self.stream.write_vec_within(first, clock.idle).await;
-            self.out = first;
-            written?;
-            if coalesced == body.len() {
-                return Ok(());
+        let headers = &request.headers;
+        match &request.prefix {
+            Some(prefix) => write_request(&mut first, prefix, headers, framing),
+            None => {
+                let (target, authority) = (&request.target, endpoint.authority());
+                write_request_head(&mut first, request.method, target, authority, headers, framing)
             }
-            let rest = body.slice(coalesced..);
-            self.stream.write_all_within(rest, clock.idle).await
-        };
-        let written = match clock.total {
-            Some(at) => io::timeout_at(at, writing).await,
-            None => Ok(writing.await),
+        }
+        .map_err(|e| Fault::unsent(FaultKind::Protocol, e.to_string()))?;
+        first.extend_from_slice(&body[..coalesced]);
+        Ok((first, coalesced))
+    }
+
+    async fn write(
+        &mut self,
+        endpoint: &Endpoint,
+        request: &Request,
+        clock: &Clock,
+    ) -> Result<(), Unwritten> {
+        let (first, coalesced) = self.render(endpoint, request).map_err(Unwritten::Fault)?;
+        let before = self.stream.bytes_accepted();
+        let (stall, late) = clock.stall();
+        let (written, first) = self.stream.write_vec_within(first, stall).await;
+        self.out = first;
+        let written = match written {
+            // Boxed: few requests are so long.
+            Ok(()) if coalesced < request.body.len() => {
+                Box::pin(self.write_rest(request.body.slice(coalesced..), clock)).await
+            }
+            other => other.map_err(|error| (error, late)),
         };
         match written {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) if error.kind() == ErrorKind::TimedOut => Err(Unwritten::Fault(End::fault(
-                FaultKind::IdleTimeout,
-                true,
-                "room for the request",
-            ))),
-            Ok(Err(error)) if self.stream.bytes_accepted() == before => Err(Unwritten::Nothing(error)),
-            Ok(Err(error)) => Err(Unwritten::Partly(Fault::broken("writing the request", &error))),
-            Err(_) => Err(Unwritten::Fault(End::fault(
-                FaultKind::TotalTimeout,
-                true,
-                "room for the request",
-            ))),
+            Ok(()) => Ok(()),
+            Err((error, late)) if error.kind() == ErrorKind::TimedOut => {
+                Err(Unwritten::Fault(End::fault(late, true, "room for the request")))
+            }
+            Err((error, _)) if self.stream.bytes_accepted() == before => Err(Unwritten::Nothing(error)),
+            Err((error, _)) => Err(Unwritten::Partly(Fault::broken("writing the request", &error))),
+        }
+    }
+
+    async fn write_rest(&mut self, rest: Bytes, clock: &Clock) -> Result<(), (std::io::Error, FaultKind)> {
+        let writing = self.stream.write_all_within(rest, clock.idle);
+        match clock.total {
+            Some(at) => match io::timeout_at(at, writing).await {
+                Ok(written) => written.map_err(|error| (error, FaultKind::IdleTimeout)),
+                Err(io::Elapsed) => Err((ErrorKind::TimedOut.into(), FaultKind::TotalTimeout)),
+            },
+            None => writing.await.map_err(|error| (error, FaultKind::IdleTimeout)),
         }
     }
 
@@ -300,7 +307,6 @@ mod tests {
         side::{SideThread, dns::Resolver},
         upstream::{CredentialId, Pools, pool::Grant},
     };
-    use bytes::Bytes;
     use ringway_core::limits::DnsLimits;
     use ringway_proto::snapshot::{HttpVersion, Timeouts};
     use std::{net::TcpListener, sync::Arc};
@@ -324,7 +330,7 @@ mod tests {
                 let endpoint = Arc::new(endpoint.expect("valid"));
                 let pool = pools.shared.pool(&endpoint, CredentialId(0));
                 let clock = Clock::start(endpoint.timeouts(), false);
-                let Ok(Grant::Dial(slot)) = pool.acquire(&clock).await else {
+                let Ok(Some(Grant::Dial(slot))) = pool.free() else {
                     panic!("nothing was open")
                 };
                 let stream = connect_tcp(address).await.expect("connects");
@@ -341,6 +347,7 @@ mod tests {
                     headers,
                     body,
                     long_lived: false,
+                    prefix: None,
                 };
                 let limits = UpstreamLimits::default();
                 exchange(connection, reused, &endpoint, &request, &clock, &limits).await

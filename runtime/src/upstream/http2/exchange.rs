@@ -320,8 +320,15 @@ fn head(endpoint: &Endpoint, request: &Request) -> Result<http::Request<()>, Fau
         Method::Head => http::Method::HEAD,
         Method::Other => return Err(impossible("the method")),
     };
-    let mut headers = HeaderMap::with_capacity(request.headers.len() + 1);
-    for (name, value) in request.headers.iter() {
+    request.check()?;
+    let fixed = request.prefix.as_ref().map(|prefix| prefix.fields());
+    let fixed_len = fixed.map_or(0, Headers::len);
+    let mut headers = HeaderMap::with_capacity(fixed_len + request.headers.len() + 1);
+    for (name, value) in fixed
+        .into_iter()
+        .flat_map(Headers::iter)
+        .chain(request.headers.iter())
+    {
         let name = HeaderName::from_bytes(name).map_err(|_| impossible("a header name"))?;
         let value = HeaderValue::from_maybe_shared(value.clone());
         headers.append(name, value.map_err(|_| impossible("a header value"))?);
