@@ -22,6 +22,8 @@ pub enum Method {
     Get,
     /// The end of a session.
     Delete,
+    /// What a metrics gateway is to hold, in place of what it held.
+    Put,
 }
 
 impl Method {
@@ -30,6 +32,7 @@ impl Method {
             Self::Post => http::Method::POST,
             Self::Get => http::Method::GET,
             Self::Delete => http::Method::DELETE,
+            Self::Put => http::Method::PUT,
         }
     }
 }

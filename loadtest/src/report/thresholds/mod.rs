@@ -21,6 +21,10 @@ mod parse;
 #[cfg(test)]
 mod tests;
 
+/// A run with something of everything, for the tests of other rooms.
+#[cfg(test)]
+pub(in crate::report) use tests::run as sample_report;
+
 pub use judge::judge;
 pub use parse::{BadThreshold, parse, parse_all};
 

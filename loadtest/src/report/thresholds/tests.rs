@@ -34,7 +34,7 @@ fn operation(name: &str, method: &str, subject: Option<&str>, outcome: Outcome) 
 }
 
 /// 10 s: 900 fast echoes, 100 slow lists, two failures among the echoes.
-fn run() -> Report {
+pub(in crate::report) fn run() -> Report {
     let operations = vec![
         operation("ask", "tools/call", Some("echo"), outcome(200, 400, 2)),
         operation("ask again", "tools/call", Some("echo"), outcome(400, 500, 0)),
