@@ -16,5 +16,6 @@ pub mod model;
 pub mod outcome;
 pub mod progress;
 pub mod push;
+pub mod showing;
 pub mod terminal;
 pub mod thresholds;

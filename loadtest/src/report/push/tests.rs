@@ -114,10 +114,13 @@ async fn read_request(stream: &mut TcpStream) -> Arrived {
     Arrived { line, fields, body }
 }
 
-/// A reader of the exposition format: every series with its labels and value, by name.
-fn parse(text: &str) -> BTreeMap<String, Vec<(BTreeMap<String, String>, f64)>> {
+/// Labels and value.
+type Series = (BTreeMap<String, String>, f64);
+
+/// A reader of the exposition format: every series, by name.
+fn parse(text: &str) -> BTreeMap<String, Vec<Series>> {
     assert!(text.ends_with('\n'), "the last line has its end");
-    let mut series: BTreeMap<String, Vec<_>> = BTreeMap::new();
+    let mut series: BTreeMap<String, Vec<Series>> = BTreeMap::new();
     let mut typed = BTreeSet::new();
     for line in text.lines() {
         if let Some(rest) = line.strip_prefix("# TYPE ") {
@@ -249,8 +252,7 @@ fn otlp_has_the_shape_that_collectors_read() {
 #[tokio::test]
 async fn a_pushgateway_and_a_collector_are_told_while_the_run_goes_on() {
     let (gateway, mut at_gateway) = receiver("200 OK", "").await;
-    let (collector, mut at_collector) =
-        receiver("200 OK", "{\"partialSuccess\":{}}").await;
+    let (collector, mut at_collector) = receiver("200 OK", "{\"partialSuccess\":{}}").await;
     let options = Options {
         prometheus: Some(gateway),
         otlp: Some(collector),
@@ -286,9 +288,11 @@ async fn a_pushgateway_and_a_collector_are_told_while_the_run_goes_on() {
 
 #[tokio::test]
 async fn what_a_receiver_refuses_is_told_at_the_end_and_harms_nothing() {
-    let (gateway, mut arrived) =
-        receiver("400 Bad Request", "pushed \u{1b}[31mbad").await;
-    let (collector, mut posted) = receiver("200 OK", "{\"partialSuccess\":{\"rejectedDataPoints\":\"3\",\"errorMessage\":\"no\"}}")
+    let (gateway, mut arrived) = receiver("400 Bad Request", "pushed \u{1b}[31mbad").await;
+    let (collector, mut posted) = receiver(
+        "200 OK",
+        "{\"partialSuccess\":{\"rejectedDataPoints\":\"3\",\"errorMessage\":\"no\"}}",
+    )
     .await;
     let options = Options {
         prometheus: Some(format!("{gateway}/metrics/job/mine")),
