@@ -4,24 +4,25 @@
 use super::{
     RunError, Watching,
     assemble::{self, Facts, Finding, StageFacts},
+    phase::{Done, Phase, PhaseKind, Tick, Word},
     plan::Plan,
-    record::{Counts, Second, Tally, histogram, merge},
-    schedule::Segment,
-    search::{Ended, Probe, Searcher},
+    record::{Counts, Tally, histogram, merge},
+    schedule::{Segment, describe, segments},
+    search::{Ended, Probe, Searcher, bears},
     standing::Held,
-    thread::{self, Done, Phase, PhaseKind, Setup, Tick, Word},
+    thread::{self, Setup},
+    timeline::{Timeline, Whole, seconds_between},
 };
 use crate::{
     report::{
         figures,
-        model::{Moment, Report},
+        model::Report,
         progress::{Brief, OperationProgress, Phase as Where, Progress},
     },
-    scenario::{Arrivals, Load, Search, Step},
+    scenario::{Arrivals, Load, Search},
 };
 use hdrhistogram::Histogram;
 use std::{
-    collections::BTreeMap,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -61,9 +62,8 @@ pub async fn conduct(plan: Arc<Plan>, watching: Watching) -> Result<Report, RunE
         stages: Vec::new(),
         lateness: histogram(),
         used: vec![Usage::default(); threads],
-        timeline: Vec::new(),
+        timeline: Timeline::new(threads),
         before: vec![Counts::default(); plan.operations.len()],
-        pending: BTreeMap::new(),
         shown: Progress::default(),
         measures_from: Instant::now(),
         started: SystemTime::now(),
@@ -103,17 +103,6 @@ impl Usage {
     }
 }
 
-/// A second that not all threads have told of.
-struct Pending {
-    heard: usize,
-    second: Second,
-    counts: Vec<Counts>,
-    in_flight: u64,
-    waiting: u64,
-    connections: u64,
-    busiest: f64,
-}
-
 struct Conductor {
     plan: Arc<Plan>,
     watching: Watching,
@@ -124,10 +113,9 @@ struct Conductor {
     stages: Vec<StageFacts>,
     lateness: Histogram<u64>,
     used: Vec<Usage>,
-    timeline: Vec<Moment>,
+    timeline: Timeline,
     /// Counts of the phases before this one.
     before: Vec<Counts>,
-    pending: BTreeMap<u64, (Instant, Pending)>,
     shown: Progress,
     measures_from: Instant,
     started: SystemTime,
@@ -325,7 +313,7 @@ impl Conductor {
             match self.words.recv().await {
                 Some(Word::Tick(tick)) => self.hear(*tick, &windows, &loads, end),
                 Some(Word::Done(share)) => {
-                    self.add(&share, &mut shown, done);
+                    self.add(&share, &mut shown);
                     done += 1;
                 }
                 Some(Word::Broken(why)) => return Err(RunError::Generator(why)),
@@ -337,9 +325,7 @@ impl Conductor {
                 }
             }
         }
-        for (at, second) in std::mem::take(&mut self.pending).into_values() {
-            self.keep(second, at);
-        }
+        self.timeline.flush(self.measures_from);
         merge(&mut self.lateness, &shown.lateness);
         let since = |at: Instant| seconds_between(self.measures_from, at);
         let ran_until = Instant::now();
@@ -356,7 +342,7 @@ impl Conductor {
         Ok(shown)
     }
 
-    fn add(&mut self, share: &Done, shown: &mut Shown, thread: usize) {
+    fn add(&mut self, share: &Done, shown: &mut Shown) {
         for (all, own) in self.operations.iter_mut().zip(&share.record.operations) {
             all.merge(own);
         }
@@ -372,7 +358,7 @@ impl Conductor {
             wall: share.wall,
         };
         shown.busiest = shown.busiest.max(usage.share());
-        if let Some(used) = self.used.get_mut(thread) {
+        if let Some(used) = self.used.get_mut(share.thread) {
             used.cpu += usage.cpu;
             used.wall += usage.wall;
         }
@@ -386,33 +372,7 @@ impl Conductor {
         loads: &[(String, Option<f64>)],
         end: Instant,
     ) {
-        let index = tick.index;
-        let at = tick.began + Duration::from_secs(index);
-        let (_, pending) = self.pending.entry(index).or_insert_with(|| {
-            let none = Pending {
-                heard: 0,
-                second: Second::new(),
-                counts: vec![Counts::default(); tick.counts.len()],
-                in_flight: 0,
-                waiting: 0,
-                connections: 0,
-                busiest: 0.0,
-            };
-            (at, none)
-        });
-        pending.heard += 1;
-        pending.second.merge(&tick.second);
-        for (all, own) in pending.counts.iter_mut().zip(&tick.counts) {
-            all.merge(own);
-        }
-        pending.in_flight += tick.in_flight;
-        pending.waiting += tick.waiting;
-        pending.connections += tick.connections;
-        pending.busiest = pending.busiest.max(tick.busy);
-        if pending.heard < self.threads {
-            return;
-        }
-        let Some((at, second)) = self.pending.remove(&index) else {
+        let Some((at, second)) = self.timeline.hear(&tick, self.measures_from) else {
             return;
         };
         let now = at + Duration::from_secs(1);
@@ -430,29 +390,13 @@ impl Conductor {
         self.shown.load = load.map(|(load, _)| load.clone()).unwrap_or_default();
         self.shown.stage = stage.map_or(0, |stage| self.stages.len() + stage + 1);
         self.show(&second, now);
-        self.keep(second, at);
-    }
-
-    fn keep(&mut self, pending: Pending, at: Instant) {
-        let brief = Brief::of(&pending.second.latency);
-        self.timeline.push(Moment {
-            at_s: seconds_between(self.measures_from, at),
-            due: pending.second.due,
-            ok: pending.second.ok,
-            failed: pending.second.failed,
-            p50: brief.p50,
-            p99: brief.p99,
-            max: brief.max,
-            in_flight: pending.in_flight + pending.waiting,
-            connections: pending.connections,
-        });
     }
 
     #[expect(
         clippy::cast_precision_loss,
         reason = "calls of one second lie far below 2^53"
     )]
-    fn show(&mut self, pending: &Pending, now: Instant) {
+    fn show(&mut self, pending: &Whole, now: Instant) {
         let plan = Arc::clone(&self.plan);
         let began = self.measures_from.checked_sub(plan.scenario.load.warmup());
         let shown = &mut self.shown;
@@ -514,65 +458,11 @@ impl Conductor {
             started_unix: unix.as_secs_f64(),
             operations: &self.operations,
             stages: &self.stages,
-            timeline: self.timeline,
+            timeline: self.timeline.into_moments(),
             lateness: &self.lateness,
             busiest: self.used.iter().map(|used| used.share()).fold(0.0, f64::max),
             saturation,
             held,
         })
-    }
-}
-
-/// Whether a probe met every condition.
-#[expect(clippy::cast_precision_loss, reason = "calls of one probe lie far below 2^53")]
-fn bears(search: &Search, rate: f64, answered_per_s: f64, tally: &Tally) -> bool {
-    let p99 = Duration::from_nanos(tally.latency.value_at_quantile(0.99));
-    let failed = tally.failed() as f64;
-    let share = failed / (tally.due as f64).max(1.0);
-    tally.ok > 0
-        && p99 <= search.p99_max
-        && share <= search.errors_max
-        && answered_per_s >= rate * search.achieved_min
-}
-
-/// The segments of an open load; each step is a stage.
-fn segments(warmup: Duration, steps: &[Step]) -> Vec<Segment> {
-    let mut segments = Vec::new();
-    if let Some(first) = steps.first() {
-        segments.push(Segment {
-            stage: None,
-            length: warmup,
-            from: first.rate,
-            to: first.rate,
-        });
-    }
-    let mut rate = 0.0;
-    for (stage, step) in steps.iter().enumerate() {
-        let segment = |length, from| Segment {
-            stage: Some(stage),
-            length,
-            from,
-            to: step.rate,
-        };
-        segments.push(segment(step.ramp, rate));
-        segments.push(segment(step.duration - step.ramp, step.rate));
-        rate = step.rate;
-    }
-    segments.retain(|segment| !segment.length.is_zero());
-    segments
-}
-
-fn describe(step: &Step) -> String {
-    let rate = figures::rate(step.rate);
-    match step.ramp.is_zero() {
-        true => rate,
-        false => format!("to {rate}"),
-    }
-}
-
-fn seconds_between(from: Instant, to: Instant) -> f64 {
-    match to.checked_duration_since(from) {
-        Some(after) => after.as_secs_f64(),
-        None => -from.duration_since(to).as_secs_f64(),
     }
 }

@@ -11,16 +11,20 @@ mod conduct;
 mod flow;
 mod lane;
 mod line;
+mod meter;
 mod pace;
+mod phase;
 mod plan;
 pub mod progress;
 mod record;
 mod schedule;
 mod search;
 mod standing;
+mod tell;
 #[cfg(test)]
 mod tests;
 mod thread;
+mod timeline;
 
 use crate::{
     fleet::StartSignal,

@@ -6,7 +6,10 @@
 //! Poisson process of varying rate, by time change). Of T threads each takes every T-th call of an even schedule,
 //! and its own share of a Poisson one (which is again Poisson), so threads need not speak to each other.
 
-use crate::scenario::Arrivals;
+use crate::{
+    report::figures,
+    scenario::{Arrivals, Step},
+};
 use rand::{Rng as _, rngs::SmallRng};
 use std::time::Duration;
 
@@ -109,6 +112,42 @@ impl Schedule {
             // 1 − u lies in (0, 1]: the logarithm is finite.
             Arrivals::Poisson => -(1.0 - random.random::<f64>()).ln() * self.threads,
         };
+    }
+}
+
+/// The segments of an open load; each step is a stage.
+pub fn segments(warmup: Duration, steps: &[Step]) -> Vec<Segment> {
+    let mut segments = Vec::new();
+    if let Some(first) = steps.first() {
+        segments.push(Segment {
+            stage: None,
+            length: warmup,
+            from: first.rate,
+            to: first.rate,
+        });
+    }
+    let mut rate = 0.0;
+    for (stage, step) in steps.iter().enumerate() {
+        let segment = |length, from| Segment {
+            stage: Some(stage),
+            length,
+            from,
+            to: step.rate,
+        };
+        segments.push(segment(step.ramp, rate));
+        segments.push(segment(step.duration - step.ramp, step.rate));
+        rate = step.rate;
+    }
+    segments.retain(|segment| !segment.length.is_zero());
+    segments
+}
+
+/// A step, for people.
+pub fn describe(step: &Step) -> String {
+    let rate = figures::rate(step.rate);
+    match step.ramp.is_zero() {
+        true => rate,
+        false => format!("to {rate}"),
     }
 }
 

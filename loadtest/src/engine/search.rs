@@ -3,7 +3,9 @@
 //!
 //! One failure may be the machine's noise, so a rate fails only when it fails twice in a row.
 
+use super::record::Tally;
 use crate::scenario::Search;
+use std::time::Duration;
 
 /// Most probes of one search: with a factor of 1.05 over three powers of ten, and the halving.
 const PROBES_MAX: usize = 200;
@@ -122,10 +124,21 @@ impl Searcher {
     }
 }
 
+/// Whether a probe met every condition.
+#[expect(clippy::cast_precision_loss, reason = "calls of one probe lie far below 2^53")]
+pub fn bears(search: &Search, rate: f64, answered_per_s: f64, tally: &Tally) -> bool {
+    let p99 = Duration::from_nanos(tally.latency.value_at_quantile(0.99));
+    let failed = tally.failed() as f64;
+    let share = failed / (tally.due as f64).max(1.0);
+    tally.ok > 0
+        && p99 <= search.p99_max
+        && share <= search.errors_max
+        && answered_per_s >= rate * search.achieved_min
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     fn plan() -> Search {
         Search {

@@ -5,16 +5,17 @@ use super::{
     flow::Flow,
     lane::{Common, Lane, Order},
     line::Line,
+    meter::{Meter, Usage},
     pace::Pace,
+    phase::{Done, Phase, PhaseKind, Word},
     plan::Plan,
-    record::{Counts, Record, Second},
-    schedule::{Schedule, Segment},
-    standing::{self, Held},
+    record::Record,
+    schedule::Schedule,
+    standing,
+    tell::{Teller, Ticks},
 };
 use crate::{mcp::Failing, scenario::Arrivals, wire::HttpChoice};
-use hdrhistogram::Histogram;
 use rand::{SeedableRng as _, rngs::SmallRng};
-use rustix::time::{ClockId, clock_gettime};
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
@@ -27,7 +28,7 @@ use std::{
 use tokio::{
     runtime::{Builder, LocalOptions},
     sync::mpsc::{UnboundedReceiver, UnboundedSender},
-    task::{JoinHandle, spawn_local},
+    task::spawn_local,
 };
 
 /// Tasks polled between two looks at the sockets: a call on its way shall not wait behind sixty others.
@@ -38,114 +39,6 @@ const FAREWELL_MAX: Duration = Duration::from_secs(2);
 const STOP_GRACE: Duration = Duration::from_secs(1);
 /// A lane of a closed loop whose call could not even connect pauses so long: a dead target is not to be hammered.
 const BACK_OFF: Duration = Duration::from_millis(20);
-
-/// A stretch of load that all threads run at once.
-#[derive(Clone, Debug)]
-pub struct Phase {
-    /// When it begins.
-    pub began: Instant,
-    /// What is to be called when.
-    pub segments: Vec<Segment>,
-    /// How.
-    pub kind: PhaseKind,
-}
-
-/// How a phase's calls come about.
-#[derive(Clone, Copy, Debug)]
-pub enum PhaseKind {
-    /// By schedule.
-    Open(Arrivals),
-    /// By so many callers over all threads, with a pause between two calls.
-    Closed(usize, Duration),
-}
-
-impl Phase {
-    /// The time of each stage.
-    pub fn windows(&self) -> Vec<(usize, Instant, Instant)> {
-        let mut at = self.began;
-        let mut windows = Vec::new();
-        for segment in &self.segments {
-            let end = at + segment.length;
-            match (segment.stage, windows.last_mut()) {
-                // A ramp and the plateau behind it are one stage.
-                (Some(stage), Some((last, _, until))) if *last == stage => *until = end,
-                (Some(stage), _) => windows.push((stage, at, end)),
-                (None, _) => {}
-            }
-            at = end;
-        }
-        windows
-    }
-
-    /// When it ends.
-    pub fn end(&self) -> Instant {
-        self.began
-            + self
-                .segments
-                .iter()
-                .map(|segment| segment.length)
-                .sum::<Duration>()
-    }
-}
-
-/// What a thread tells.
-#[derive(Debug)]
-pub enum Word {
-    /// Connected and greeted, as far as that went; the error is the first of those that failed.
-    Ready {
-        /// Connections that stand.
-        connected: usize,
-        /// The first failure.
-        failure: Option<String>,
-    },
-    /// A second has passed.
-    Tick(Box<Tick>),
-    /// A phase is over.
-    Done(Box<Done>),
-    /// What was held open beside the calls, at the end.
-    Held(Box<Held>),
-    /// It cannot go on.
-    Broken(String),
-}
-
-/// One second of one thread.
-#[derive(Debug)]
-pub struct Tick {
-    /// Of the phase that began here.
-    pub began: Instant,
-    /// The how-manieth second of it.
-    pub index: u64,
-    /// What came in it.
-    pub second: Second,
-    /// Since the phase began.
-    pub counts: Vec<Counts>,
-    /// Calls under way.
-    pub in_flight: u64,
-    /// Calls that wait.
-    pub waiting: u64,
-    /// Connections that stand.
-    pub connections: u64,
-    /// Share of a core used in this second.
-    pub busy: f64,
-}
-
-/// What became of a phase on one thread.
-#[derive(Debug)]
-pub struct Done {
-    /// Everything counted.
-    pub record: Record,
-    /// CPU time used while calls were counted.
-    pub cpu: Duration,
-    /// How long that was.
-    pub wall: Duration,
-}
-
-impl Done {
-    /// Lateness of counted calls.
-    pub fn lateness(&self) -> &Histogram<u64> {
-        &self.record.lateness
-    }
-}
 
 /// What a thread is made of.
 #[derive(Debug)]
@@ -389,7 +282,12 @@ impl Thread {
             &mut *self.record.borrow_mut(),
             Record::new(operations, Vec::new()),
         );
-        Ok(Done { record, cpu, wall })
+        Ok(Done {
+            thread: setup.thread,
+            record,
+            cpu,
+            wall,
+        })
     }
 
     /// Follows the schedule to its end.
@@ -488,103 +386,5 @@ impl Thread {
         for task in tasks {
             let _ = task.await;
         }
-    }
-}
-
-/// How far the telling of one phase has come.
-struct Ticks {
-    began: Instant,
-    next: Cell<u64>,
-    used: Cell<Usage>,
-    words: UnboundedSender<Word>,
-}
-
-/// What is looked at to tell of a second.
-struct Teller {
-    common: Rc<Common>,
-    flow: Rc<Flow>,
-    record: Rc<RefCell<Record>>,
-    pace: Rc<Pace>,
-}
-
-impl Teller {
-    fn tell(&self, ticks: &Ticks) {
-        let used = Usage::now(&self.pace);
-        let (cpu, wall) = used.since(&ticks.used.replace(used));
-        let record = &mut *self.record.borrow_mut();
-        let tick = Tick {
-            began: ticks.began,
-            index: ticks.next.replace(ticks.next.get() + 1),
-            second: record.second.take(),
-            counts: record.counts.clone(),
-            in_flight: self.flow.under_way(),
-            waiting: self.flow.waiting() as u64,
-            connections: self.common.connections.get(),
-            busy: cpu.as_secs_f64() / wall.as_secs_f64().max(f64::EPSILON),
-        };
-        // Nobody listens any more only when the run is given up.
-        let _ = ticks.words.send(Word::Tick(Box::new(tick)));
-    }
-}
-
-/// CPU time, wall time and time spent awake for nothing, at one moment.
-#[derive(Clone, Copy, Debug)]
-struct Usage {
-    at: Instant,
-    cpu: Duration,
-    spun: Duration,
-}
-
-impl Usage {
-    fn now(pace: &Pace) -> Self {
-        let used = clock_gettime(ClockId::ThreadCPUTime);
-        Self {
-            at: Instant::now(),
-            cpu: Duration::new(
-                u64::try_from(used.tv_sec).unwrap_or_default(),
-                u32::try_from(used.tv_nsec).unwrap_or_default(),
-            ),
-            spun: pace.spun(),
-        }
-    }
-
-    /// CPU time of use, and wall time.
-    fn since(&self, before: &Self) -> (Duration, Duration) {
-        let cpu = self.cpu.saturating_sub(before.cpu);
-        let spun = self.spun.saturating_sub(before.spun);
-        (
-            cpu.saturating_sub(spun),
-            self.at.saturating_duration_since(before.at),
-        )
-    }
-}
-
-/// Measures the thread's CPU time between two moments.
-struct Meter {
-    task: JoinHandle<()>,
-    measured: Rc<Cell<(Duration, Duration)>>,
-}
-
-impl Meter {
-    fn start(between: Option<(Instant, Instant)>, pace: Rc<Pace>) -> Self {
-        let measured = Rc::new(Cell::default());
-        let out = Rc::clone(&measured);
-        let task = spawn_local(async move {
-            let Some((begin, end)) = between else { return };
-            tokio::time::sleep_until(begin.into()).await;
-            let before = Usage::now(&pace);
-            // Looked at often enough that a run that is stopped early has it too.
-            while Instant::now() < end {
-                let look = end.min(Instant::now() + Duration::from_millis(100));
-                tokio::time::sleep_until(look.into()).await;
-                out.set(Usage::now(&pace).since(&before));
-            }
-        });
-        Self { task, measured }
-    }
-
-    fn stop(self) -> (Duration, Duration) {
-        self.task.abort();
-        self.measured.get()
     }
 }
