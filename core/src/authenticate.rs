@@ -13,9 +13,10 @@ use crate::{
     secret,
     snapshot::{ANONYMOUS, PermitsIndex, Principal, Snapshot},
 };
+use foldhash::HashMap;
 use ring::digest::{SHA256, digest};
 use ringway_proto::{http::Headers, key, snapshot as document};
-use std::{collections::HashMap, fmt, sync::Arc};
+use std::{fmt, sync::Arc};
 
 /// Who sent these headers?
 ///

@@ -24,12 +24,13 @@ pub use header_params::{HeaderParam, ParamKind, value as param_value};
 
 use crate::{authenticate::Keys, authorize::Permits, search, secret::Secret, uri_template::UriTemplate};
 use bytes::Bytes;
+use foldhash::HashMap;
 use ringway_proto::{
     json::Span,
     revision::{Era, Revision},
     snapshot::{Gateway, HttpVersion, Interface, Timeouts},
 };
-use std::{collections::HashMap, fmt, ops::Range, sync::Arc};
+use std::{fmt, ops::Range, sync::Arc};
 
 /// A server's place in [`Snapshot::servers`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

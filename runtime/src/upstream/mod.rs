@@ -44,13 +44,13 @@ use crate::{io, side::dns::Resolver};
 use clock::Clock;
 use dial::{Dialled, Names};
 use endpoint::Identity;
+use foldhash::HashMap;
 use pool::{Grant, Pool, Slot};
 use ringway_core::limits::UpstreamLimits;
 use ringway_proto::http::Headers;
 use stats::{Counters, count};
 use std::{
     cell::{Cell, RefCell},
-    collections::HashMap,
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},

@@ -8,7 +8,7 @@ use crate::{
 use bytes::Bytes;
 use ring::digest::{Context, SHA256};
 use ringway_proto::snapshot as document;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 impl Build<'_> {
     pub(super) fn server(
@@ -55,8 +55,8 @@ impl Build<'_> {
             prompts: 0..0,
             resources: 0..0,
             templates: 0..0,
-            tool_by_name: HashMap::new(),
-            prompt_by_name: HashMap::new(),
+            tool_by_name: Default::default(),
+            prompt_by_name: Default::default(),
         };
         // Ranges stand where they would be even when nothing has been found yet.
         if let Some(catalogue) = &server.catalogue {
