@@ -7,7 +7,7 @@
 use crate::report::{
     figures,
     latency::BadHistogram,
-    model::{FORMAT, Headroom, Moment, Operation, Report},
+    model::{FORMAT, Headroom, Moment, Operation, Report, Stage},
     outcome::sum,
 };
 use std::collections::BTreeMap;
@@ -78,6 +78,40 @@ pub fn merge(parts: &[(String, Report)]) -> Result<Report, MergeError> {
         all.generator = format!("{} × {} generators", all.generator, parts.len());
     }
     Ok(all)
+}
+
+/// Runs of one scenario after each other as one: stages and seconds follow each other by the clock.
+pub(super) fn concatenate(runs: Vec<Report>) -> Result<Report, MergeError> {
+    let mut runs = runs.into_iter();
+    let mut all = runs.next().ok_or(MergeError::None)?;
+    for run in runs {
+        follow(&mut all, run).map_err(|why| MergeError::Histogram {
+            generator: "a probe".to_owned(),
+            why,
+        })?;
+    }
+    Ok(all)
+}
+
+fn follow(all: &mut Report, run: Report) -> Result<(), BadHistogram> {
+    let later_s = run.started_unix - all.started_unix;
+    all.measured_s += run.measured_s;
+    all.total.absorb(&run.total)?;
+    for (one, other) in all.operations.iter_mut().zip(&run.operations) {
+        one.outcome.absorb(&other.outcome)?;
+    }
+    all.stages.extend(run.stages.into_iter().map(|stage| Stage {
+        from_s: stage.from_s + later_s,
+        to_s: stage.to_s + later_s,
+        ..stage
+    }));
+    all.timeline.extend(run.timeline.into_iter().map(|moment| Moment {
+        at_s: moment.at_s + later_s,
+        ..moment
+    }));
+    all.headroom.busiest_thread = all.headroom.busiest_thread.max(run.headroom.busiest_thread);
+    all.headroom.lateness = sum(&all.headroom.lateness, &run.headroom.lateness)?;
+    Ok(())
 }
 
 fn absorb(all: &mut Report, part: &Report) -> Result<(), BadHistogram> {

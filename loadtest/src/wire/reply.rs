@@ -51,6 +51,14 @@ impl Carrier<'_> {
         }
     }
 
+    /// When something last came.
+    fn read_at(&self) -> Instant {
+        match self {
+            Self::Http1(http, _) => http.read_at(),
+            Self::Http2(_) | Self::Nothing => Instant::now(),
+        }
+    }
+
     /// The body's length where it was told and is not known to be more than can be had in one piece.
     fn length(&self) -> u64 {
         match self {
@@ -215,6 +223,8 @@ impl<'c> Reply<'c> {
                 Ok(Some(bytes))
             }
             Ok(None) => {
+                // What ends a body (a last chunk, an empty frame) may come after the last of it.
+                self.answer.last = self.carrier.read_at();
                 self.end(Ended::Complete);
                 Ok(None)
             }

@@ -186,3 +186,23 @@ fn reports_of_different_runs_are_not_one() {
         );
     }
 }
+
+#[test]
+fn runs_after_each_other_keep_their_places_and_all_their_calls() {
+    let samples = samples();
+    let runs: Vec<Report> = samples
+        .iter()
+        .enumerate()
+        .map(|(n, values)| Report {
+            started_unix: 1000.0 + 12.0 * n as f64,
+            ..report(values, &[])
+        })
+        .collect();
+    let all = concatenate(runs).expect("one after another");
+    let places: Vec<(f64, f64)> = all.stages.iter().map(|stage| (stage.from_s, stage.to_s)).collect();
+    assert_eq!(places, [(0.0, 10.0), (12.0, 22.0), (24.0, 34.0)]);
+    assert!((all.timeline[2].at_s - 24.001).abs() < 1e-9 && (all.measured_s - 30.0).abs() < 1e-9);
+    let union = histogram(&samples.concat());
+    assert_eq!(all.total.latency.histogram().expect("readable").expect("not empty"), union);
+    assert!(matches!(concatenate(Vec::new()), Err(MergeError::None)));
+}
