@@ -33,7 +33,10 @@ impl TokenFlags {
             Some(path) => {
                 let place = path.display().to_string();
                 let text = std::fs::read_to_string(path);
-                (text.map_err(|e| Failure::Input(format!("--token-file {place}: {e}")))?, place)
+                (
+                    text.map_err(|e| Failure::Input(format!("--token-file {place}: {e}")))?,
+                    place,
+                )
             }
             None => {
                 let text = std::env::var(TOKEN_VARIABLE).map_err(|_| {
@@ -52,7 +55,12 @@ impl TokenFlags {
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct FleetFlags {
     /// Have these generators run it, each its share: host:port,host:port
-    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',', help_heading = "Distributed")]
+    #[arg(
+        long,
+        value_name = "HOST:PORT",
+        value_delimiter = ',',
+        help_heading = "Distributed"
+    )]
     pub generators: Vec<String>,
     #[command(flatten)]
     token: TokenFlags,
@@ -60,7 +68,7 @@ pub struct FleetFlags {
 
 impl FleetFlags {
     /// Runs a scenario on the generators.
-    pub fn run(&self, scenario: &Scenario, base: &Path, watching: &Watching) -> Result<Report, Failure> {
+    pub fn run(&self, scenario: &Scenario, base: &Path, watching: Watching) -> Result<Report, Failure> {
         let (text, files) = fleet::parcel(&scenario.text, base).map_err(Failure::Input)?;
         let orders = Orders {
             generators: self.generators.clone(),
@@ -76,7 +84,9 @@ impl FleetFlags {
         let (progress, stop) = (&watching.progress, &watching.stop);
         let run = async {
             match &scenario.load {
-                Load::Search { search, warmup, .. } => fleet::lead(&orders, search, *warmup, progress, stop).await,
+                Load::Search { search, warmup, .. } => {
+                    fleet::lead(&orders, search, *warmup, progress, stop).await
+                }
                 Load::Open { .. } | Load::Closed { .. } => fleet::coordinate(&orders, progress, stop).await,
             }
         };
@@ -89,9 +99,9 @@ impl FleetFlags {
 /// One call's gap at the first rate.
 fn stagger(load: &Load) -> Duration {
     match load {
-        Load::Open { steps, .. } => steps
-            .first()
-            .map_or(Duration::ZERO, |step| Duration::from_secs_f64((1.0 / step.rate).min(STAGGER_MAX_S))),
+        Load::Open { steps, .. } => steps.first().map_or(Duration::ZERO, |step| {
+            Duration::from_secs_f64((1.0 / step.rate).min(STAGGER_MAX_S))
+        }),
         Load::Search { .. } | Load::Closed { .. } => Duration::ZERO,
     }
 }
@@ -111,8 +121,9 @@ pub struct LoadEngine;
 
 impl fleet::Engine for LoadEngine {
     fn run(&self, part: &Part, base: &Path, hooks: Hooks) -> Result<Report, String> {
-        let mut scenario = Scenario::read(&part.scenario, base).map_err(|findings| findings.to_string())?;
-        fleet::share(&mut scenario, part.index, part.of)?;
+        let scenario = Scenario::read(&part.scenario, base)
+            .map_err(|findings| findings.to_string())?
+            .share(part.index, part.of)?;
         let watching = Watching {
             progress: hooks.progress,
             stop: hooks.stop,

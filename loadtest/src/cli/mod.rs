@@ -6,8 +6,10 @@
 //! | 1 | a threshold did not hold, or the generator set the pace |
 //! | 2 | the command line, a scenario or a file is wrong |
 //! | 3 | the target could not be reached at all |
+//! | 4 | a generator of a distributed run refused, failed or was lost |
 
 mod discover;
+mod fleet;
 mod generator;
 mod report;
 mod run;
@@ -56,6 +58,9 @@ pub enum Failure {
     /// The target could not be reached at all.
     #[error("{0}")]
     Unreachable(String),
+    /// A generator of a distributed run refused, failed or was lost.
+    #[error("{0}")]
+    Fleet(String),
 }
 
 impl From<Exit> for ExitCode {
@@ -72,6 +77,7 @@ impl From<Failure> for ExitCode {
         match failure {
             Failure::Input(_) => Self::from(2),
             Failure::Unreachable(_) => Self::from(3),
+            Failure::Fleet(_) => Self::from(4),
         }
     }
 }

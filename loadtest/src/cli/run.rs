@@ -1,6 +1,6 @@
 //! `ringway-loadtest run`: run a scenario, or one call described by flags.
 
-use super::{Exit, Failure};
+use super::{Exit, Failure, fleet::FleetFlags};
 use crate::{
     engine::{self, RunError, Watching, progress::ProgressFeed},
     report::{
@@ -29,6 +29,8 @@ pub struct Args {
     scenario: Option<PathBuf>,
     #[command(flatten)]
     flags: Flags,
+    #[command(flatten)]
+    fleet: FleetFlags,
     /// Write the report here, JSON
     #[arg(long, value_name = "FILE", help_heading = "Report")]
     json: Option<PathBuf>,
@@ -63,14 +65,19 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
         Style::detect()
     };
     let shown = show_progress(progress.subscribe(), style)?;
-    let done = engine::run(
-        scenario,
-        Watching {
-            progress,
-            stop,
-            start: None,
-        },
-    );
+    let watching = Watching {
+        progress,
+        stop,
+        start: None,
+    };
+    let done = match args.fleet.generators.is_empty() {
+        true => engine::run(scenario, watching).map_err(Failure::from),
+        false => {
+            let folder = args.scenario.as_deref().and_then(Path::parent);
+            args.fleet
+                .run(&scenario, folder.unwrap_or(Path::new("")), watching)
+        }
+    };
     // It ends when the engine's side of the feed is dropped; a panic there is no reason to lose the report.
     let _ = shown.join();
     finish(done?, &rules, &args)

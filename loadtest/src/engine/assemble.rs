@@ -5,7 +5,7 @@ use crate::report::{
     figures,
     model::{FORMAT, Headroom, Latency, Moment, Operation, Report, Saturation, Stage},
 };
-use crate::scenario::{Load, Scenario, values};
+use crate::scenario::{Load, Scenario, Search, values};
 use hdrhistogram::Histogram;
 use ringway_proto::revision::{Era, Revision};
 use std::time::Duration;
@@ -157,7 +157,10 @@ pub fn report(facts: Facts<'_>) -> Report {
         saturation: facts.saturation.map(|finding| Saturation {
             sustained_per_s: finding.sustained_per_s,
             peak_per_s: finding.peak_per_s,
-            conditions: conditions(&scenario.load),
+            conditions: match &scenario.load {
+                Load::Search { search, .. } => conditions(search),
+                Load::Open { .. } | Load::Closed { .. } => String::new(),
+            },
             ended: finding.ended.as_str().to_owned(),
         }),
         headroom: Headroom {
@@ -208,10 +211,8 @@ fn held(facts: &Facts<'_>) -> Vec<Operation> {
     found
 }
 
-fn conditions(load: &Load) -> String {
-    let Load::Search { search, .. } = load else {
-        return String::new();
-    };
+/// A search's conditions, for people.
+pub fn conditions(search: &Search) -> String {
     format!(
         "p99 <= {}, errors <= {}, answered >= {} of offered",
         values::show(search.p99_max),
@@ -221,7 +222,7 @@ fn conditions(load: &Load) -> String {
 }
 
 /// The scenario without its secrets: a report is handed on.
-fn masked(text: &str) -> String {
+pub fn masked(text: &str) -> String {
     let Ok(mut table) = text.parse::<toml::Table>() else {
         return String::new();
     };

@@ -18,16 +18,19 @@ mod plan;
 pub mod progress;
 mod record;
 mod schedule;
-mod search;
+pub(crate) mod search;
 mod standing;
+mod start;
 mod tell;
 #[cfg(test)]
 mod tests;
 mod thread;
 mod timeline;
 
+pub(crate) use assemble::{conditions, masked};
+pub use start::StartSignal;
+
 use crate::{
-    fleet::StartSignal,
     mcp::{Dialect, GreetFailure, Greeter, discover},
     report::{model::Report, progress::Progress},
     scenario::{Scenario, Speak},

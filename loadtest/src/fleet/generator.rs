@@ -8,7 +8,10 @@ use super::{
     part::Unpacked,
     token::hex,
 };
-use crate::report::{model::Report, progress::Progress};
+use crate::{
+    engine::StartSignal,
+    report::{model::Report, progress::Progress},
+};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use std::{
     io,
@@ -51,29 +54,6 @@ pub struct Hooks {
     pub start: StartSignal,
     /// Set when it is to end early.
     pub stop: Arc<AtomicBool>,
-}
-
-/// The common start.
-#[derive(Debug)]
-pub struct StartSignal {
-    ready: oneshot::Sender<()>,
-    at: oneshot::Receiver<Instant>,
-}
-
-impl StartSignal {
-    /// A signal; the other ends: told when all is ready, and told when to begin.
-    pub fn new() -> (Self, oneshot::Receiver<()>, oneshot::Sender<Instant>) {
-        let (ready, is_ready) = oneshot::channel();
-        let (start, at) = oneshot::channel();
-        (Self { ready, at }, is_ready, start)
-    }
-
-    /// Says that all is ready, and waits to hear when to begin; none when the run was given up.
-    pub async fn wait(self) -> Option<Instant> {
-        // Whoever gave up waiting has dropped the other one too.
-        let _ = self.ready.send(());
-        self.at.await.ok()
-    }
 }
 
 /// Serves coordinators, one run at a time, until `listener` fails for good.

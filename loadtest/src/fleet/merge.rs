@@ -129,6 +129,7 @@ fn absorb(all: &mut Report, part: &Report) -> Result<(), BadHistogram> {
             (Some(one), Some(other)) => Some(one + other),
             (one, other) => one.or(other),
         };
+        one.answered_per_s += other.answered_per_s;
     }
     Ok(())
 }

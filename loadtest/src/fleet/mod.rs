@@ -14,7 +14,8 @@
 //!
 //! Each generator runs its part of the load (`part`) as a run of its own; the reports are merged (`merge`) with their
 //! whole histograms, so percentiles are those of all calls together. A generator that is lost or fails ends the run
-//! with its name; the others stop when their connection to the coordinator closes.
+//! with its name; the others stop when their connection to the coordinator closes. A search is a run for each probe
+//! (`search`).
 //!
 //! The token keeps strangers from using a generator. It does not hide what is said: scenarios may hold credentials, so
 //! the network between coordinator and generators must be one's own (or a tunnel).
@@ -27,14 +28,16 @@ mod live;
 mod merge;
 mod message;
 mod part;
+mod search;
 #[cfg(test)]
 mod tests;
 mod token;
 
 pub use coordinator::{FleetError, Orders, coordinate};
-pub use generator::{Engine, Hooks, StartSignal, serve};
+pub use generator::{Engine, Hooks, serve};
 pub use merge::{MergeError, merge};
 pub use part::{File, Part, parcel};
+pub use search::lead;
 pub use token::{BadToken, Token};
 
 use std::time::Duration;

@@ -5,7 +5,10 @@
 
 use super::{FleetError, Orders, coordinate, merge::concatenate};
 use crate::{
-    engine::search::{Ended, Probe, Searcher},
+    engine::{
+        self,
+        search::{Ended, Probe, Searcher},
+    },
     report::{
         model::{Report, Saturation},
         progress::Progress,
@@ -69,7 +72,7 @@ pub async fn lead(
     all.saturation = Some(Saturation {
         sustained_per_s: searcher.borne(),
         peak_per_s,
-        conditions: search.conditions(),
+        conditions: engine::conditions(search),
         ended: ended.as_str().to_owned(),
     });
     Ok(all)
@@ -108,10 +111,16 @@ mod tests {
     fn a_probe_is_the_scenario_at_one_rate() {
         let text = "[target]\nurl = \"http://a/\"\n[load]\narrivals = \"poisson\"\n[load.search]\nprobe = \"2s\"\n\
                     [[operation]]\ncall = \"ping\"\n";
-        let probe = at_rate(text, 1234.5, Duration::from_millis(1500), Duration::from_secs(2)).expect("writes");
+        let probe =
+            at_rate(text, 1234.5, Duration::from_millis(1500), Duration::from_secs(2)).expect("writes");
         let scenario = Scenario::read(&probe, Path::new("")).expect("reads");
-        let Load::Open { warmup, steps, .. } = scenario.load else { panic!("open") };
-        assert_eq!((warmup, steps[0].duration), (Duration::from_millis(1500), Duration::from_secs(2)));
+        let Load::Open { warmup, steps, .. } = scenario.load else {
+            panic!("open")
+        };
+        assert_eq!(
+            (warmup, steps[0].duration),
+            (Duration::from_millis(1500), Duration::from_secs(2))
+        );
         assert!((steps[0].rate - 1234.5).abs() < 1e-9);
     }
 }

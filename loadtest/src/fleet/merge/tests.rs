@@ -36,7 +36,7 @@ pub(in crate::fleet) fn report(values: &[u64], errors: &[(&str, u64)]) -> Report
         "generator": "ringway-loadtest 0", "scenario": "", "warmup_s": 1.0, "measured_s": 10.0,
         "total": outcome,
         "operations": [{ "name": "echo", "method": "tools/call", "subject": "echo", "outcome": outcome }],
-        "stages": [{ "load": "500/s", "offered_per_s": 500.0, "from_s": 0.0, "to_s": 10.0, "outcome": outcome }],
+        "stages": [{ "load": "500/s", "offered_per_s": 500.0, "answered_per_s": 490.0, "from_s": 0.0, "to_s": 10.0, "outcome": outcome }],
         "timeline": [
             { "at_s": 0.001, "due": 5, "ok": 4, "failed": 1, "p50": 100.0, "p99": 200.0, "max": 300.0,
               "in_flight": 2, "connections": 8 },
@@ -118,6 +118,7 @@ fn merged_percentiles_are_those_of_all_calls_together() {
     );
     assert_eq!((all.headroom.threads, all.headroom.limited), (6, false));
     assert_eq!(all.stages[0].offered_per_s, Some(1500.0));
+    assert!((all.stages[0].answered_per_s - 1470.0).abs() < 1e-9);
     assert_eq!(all.stages[0].load, figures::rate(1500.0));
     assert_eq!(all.generator, "ringway-loadtest 0 × 3 generators");
 }
@@ -199,10 +200,21 @@ fn runs_after_each_other_keep_their_places_and_all_their_calls() {
         })
         .collect();
     let all = concatenate(runs).expect("one after another");
-    let places: Vec<(f64, f64)> = all.stages.iter().map(|stage| (stage.from_s, stage.to_s)).collect();
+    let places: Vec<(f64, f64)> = all
+        .stages
+        .iter()
+        .map(|stage| (stage.from_s, stage.to_s))
+        .collect();
     assert_eq!(places, [(0.0, 10.0), (12.0, 22.0), (24.0, 34.0)]);
     assert!((all.timeline[2].at_s - 24.001).abs() < 1e-9 && (all.measured_s - 30.0).abs() < 1e-9);
     let union = histogram(&samples.concat());
-    assert_eq!(all.total.latency.histogram().expect("readable").expect("not empty"), union);
+    assert_eq!(
+        all.total
+            .latency
+            .histogram()
+            .expect("readable")
+            .expect("not empty"),
+        union
+    );
     assert!(matches!(concatenate(Vec::new()), Err(MergeError::None)));
 }
