@@ -64,17 +64,28 @@ static TAIL: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder
 /// A key may be written with escapes of this kind.
 static ESCAPE: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(b"\\u"));
 
+/// The shortest text after the end of a key in which another failure can stand: `,"error":{}}`.
+const FAILURE_BYTES: usize = 12;
+
 /// Whether a scan could find a failure; "no" is certain. Inside a JSON string a quote is escaped, so a quoted key
 /// that is followed by a colon is a key, of whatever object.
 fn may_tell_of_failure(body: &[u8]) -> bool {
-    let suspicious = |at: usize| {
-        let (before, after) = (&body[..at], body[at + 5..].trim_ascii_start());
-        let Some(value) = after.strip_prefix(b":").map(<[u8]>::trim_ascii_start) else {
-            return false;
-        };
-        before.ends_with(b"\"e") || (before.ends_with(b"\"isE") && value.starts_with(b"t"))
-    };
-    TAIL.find_iter(body).any(suspicious) || ESCAPE.find(body).is_some()
+    let mut rest = body;
+    while let Some(at) = TAIL.find(rest) {
+        let (before, after) = (&rest[..at], &rest[at + TAIL.needle().len()..]);
+        if let Some(value) = after.trim_ascii_start().strip_prefix(b":") {
+            let is_true = || value.trim_ascii_start().starts_with(b"t");
+            if before.ends_with(b"\"e") || (before.ends_with(b"\"isE") && is_true()) {
+                return true;
+            }
+        }
+        // `isError` comes last as a rule; what is left is then not worth a search.
+        if after.len() < FAILURE_BYTES {
+            break;
+        }
+        rest = after;
+    }
+    memchr::memchr(b'\\', body).is_some_and(|first| ESCAPE.find(&body[first..]).is_some())
 }
 
 #[cfg(test)]

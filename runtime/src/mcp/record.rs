@@ -67,9 +67,10 @@ pub struct Record(Box<Facts>);
 struct Facts {
     mcp: Rc<Mcp>,
     opened: Instant,
-    /// Known when the answer is given as a whole; otherwise the drop is the end.
-    closed: Option<Instant>,
-    first_byte: Duration,
+    /// When the answer was given; the end, too, when it was given whole.
+    answered: Option<Instant>,
+    /// The answer's body comes piece by piece, and ends with the record.
+    streams: bool,
     remote: std::net::IpAddr,
     http: Method,
     resumed: Cell<bool>,
@@ -96,8 +97,8 @@ impl Record {
         Self(Box::new(Facts {
             mcp,
             opened: Instant::now(),
-            closed: None,
-            first_byte: Duration::ZERO,
+            answered: None,
+            streams: false,
             remote: peer.remote.ip(),
             http: head.method,
             resumed: Cell::new(false),
@@ -127,9 +128,10 @@ impl Record {
 
     /// What is asked.
     pub fn message(&self, doc: &Bytes, message: &Message) {
-        let asked = message.method(doc);
-        let known = asked.map(|m| METHODS.iter().find(|k| **k == m).copied().unwrap_or("other"));
-        self.0.method.set(known.unwrap_or("response"));
+        self.0.method.set(match message.method {
+            Some(asked) => label(asked.of(doc)),
+            None => "response",
+        });
         if let Some(id) = message.id
             && self.0.mcp.sheet.wanted()
         {
@@ -168,19 +170,15 @@ impl Record {
 
     /// Closes with the response's last byte.
     pub fn close_with(mut self, mut response: Response) -> Response {
-        let now = Instant::now();
-        self.0.first_byte = now - self.0.opened;
+        self.0.answered = Some(Instant::now());
         match &mut response.body {
-            Body::Empty => {
-                self.0.closed = Some(now);
-                self.settle(|| Outcome::Ok);
-            }
+            Body::Empty => self.settle(|| Outcome::Ok),
             Body::Full(bytes) => {
-                self.0.closed = Some(now);
                 self.0.bytes_out.set(bytes.len() as u64);
                 self.settle(|| Outcome::of(bytes));
             }
             Body::Stream(stream) => {
+                self.0.streams = true;
                 if stream.length.is_none() {
                     self.0.let_go_of_the_snapshot();
                 }
@@ -196,6 +194,12 @@ impl Record {
             self.0.outcome.set(Some(outcome()));
         }
     }
+}
+
+/// A method's label.
+fn label(method: &[u8]) -> &'static str {
+    let known = METHODS.iter().find(|known| known.as_bytes() == method);
+    known.copied().unwrap_or("other")
 }
 
 /// A request's id as it was written. Most are integers or UUIDs of few bytes and are copied in place: a slice of the
@@ -272,7 +276,8 @@ impl Facts {
 
 impl Drop for Facts {
     fn drop(&mut self) {
-        let closed = self.closed.unwrap_or_else(Instant::now);
+        let whole = self.answered.filter(|_| !self.streams);
+        let closed = whole.unwrap_or_else(Instant::now);
         let total = closed - self.opened;
         let outcome = self.outcome.get().unwrap_or(Outcome::ClientGone).label();
         let method = match (self.method.get(), self.http) {
@@ -302,7 +307,11 @@ impl Drop for Facts {
                 resumed: self.resumed.get(),
                 remote: self.remote,
                 bytes_out: self.bytes_out.get(),
-                first_byte: self.first_byte,
+                first_byte: match self.answered {
+                    Some(answered) if self.streams => answered - self.opened,
+                    Some(_) => total,
+                    None => Duration::ZERO,
+                },
                 total,
             });
         }

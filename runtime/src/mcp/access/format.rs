@@ -143,26 +143,37 @@ impl Fields<'_> {
     }
 }
 
-/// A JSON string (RFC 8259 §7), escaped where it must be and nowhere else.
+/// What follows the backslash in place of a byte (RFC 8259 §7); 0 where the byte stands for itself.
+const ESCAPES: [u8; 256] = {
+    let mut escapes = [0; 256];
+    let mut control = 0;
+    while control < 0x20 {
+        escapes[control] = b'u';
+        control += 1;
+    }
+    escapes[0x08] = b'b';
+    escapes[0x0c] = b'f';
+    escapes[b'\t' as usize] = b't';
+    escapes[b'\n' as usize] = b'n';
+    escapes[b'\r' as usize] = b'r';
+    escapes[b'"' as usize] = b'"';
+    escapes[b'\\' as usize] = b'\\';
+    escapes
+};
+
+/// A JSON string, escaped where it must be and nowhere else.
 fn json(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
     let bytes = text.as_bytes();
     let mut done = 0;
     for (at, byte) in bytes.iter().enumerate() {
-        let short = match byte {
-            b'"' => b'"',
-            b'\\' => b'\\',
-            0x08 => b'b',
-            b'\t' => b't',
-            b'\n' => b'n',
-            0x0c => b'f',
-            b'\r' => b'r',
-            0..0x20 => b'u',
-            _ => continue,
-        };
+        let escape = ESCAPES[usize::from(*byte)];
+        if escape == 0 {
+            continue;
+        }
         out.extend_from_slice(&bytes[done..at]);
-        out.extend_from_slice(&[b'\\', short]);
-        if short == b'u' {
+        out.extend_from_slice(&[b'\\', escape]);
+        if escape == b'u' {
             const HEX: &[u8; 16] = b"0123456789abcdef";
             let (high, low) = (HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]);
             out.extend_from_slice(&[b'0', b'0', high, low]);
