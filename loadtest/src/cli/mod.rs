@@ -16,7 +16,8 @@ mod run;
 mod upstream;
 
 use clap::{Parser, Subcommand};
-use std::process::ExitCode;
+use std::{io::IsTerminal as _, process::ExitCode};
+use tracing_subscriber::EnvFilter;
 
 /// A load tester for MCP servers and gateways.
 #[derive(Debug, Parser)]
@@ -84,7 +85,14 @@ impl From<Failure> for ExitCode {
 
 /// Reads the command line and does what it says.
 pub fn main() -> ExitCode {
-    let done = match Cli::parse().command {
+    let command = Cli::parse().command;
+    // A generator runs unattended, and who used it and who tried to is worth a line.
+    log(if matches!(command, Command::Generator(_)) {
+        "info"
+    } else {
+        "warn"
+    });
+    let done = match command {
         Command::Run(args) => run::run(*args),
         Command::Discover(args) => discover::run(args),
         Command::Upstream(args) => upstream::run(*args),
@@ -98,4 +106,15 @@ pub fn main() -> ExitCode {
             failure.into()
         }
     }
+}
+
+/// Lines to standard error, from `level` on or as `RUST_LOG` says.
+fn log(level: &str) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    // Only a second call could fail, and would change nothing.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .try_init();
 }

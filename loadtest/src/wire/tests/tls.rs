@@ -1,7 +1,7 @@
 //! TLS: whom we believe, and what ALPN agrees on.
 
 use super::*;
-use rustls::ServerConfig;
+use rustls::{ServerConfig, server::WebPkiClientVerifier};
 use rustls_pki_types::{PrivateKeyDer, pem::PemObject};
 use std::{io::Write as _, net::SocketAddr, sync::Arc};
 use tokio::{
@@ -17,13 +17,27 @@ struct Server {
 
 impl Server {
     async fn start(alpn: &[&str]) -> Self {
+        Self::start_for(alpn, None).await
+    }
+
+    /// Which serves only clients that show a certificate of `authority`.
+    async fn start_for(alpn: &[&str], authority: Option<&rcgen::Certificate>) -> Self {
         let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
         let key = PrivateKeyDer::from_pem_slice(made.signing_key.serialize_pem().as_bytes()).expect("a key");
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = ServerConfig::builder_with_provider(provider)
+        let builder = ServerConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
-            .expect("versions")
-            .with_no_client_auth()
+            .expect("versions");
+        let builder = match authority {
+            None => builder.with_no_client_auth(),
+            Some(authority) => {
+                let mut roots = rustls::RootCertStore::empty();
+                roots.add(authority.der().clone()).expect("a root");
+                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+                builder.with_client_cert_verifier(verifier.build().expect("a verifier"))
+            }
+        };
+        let mut config = builder
             .with_single_cert(vec![made.cert.der().clone()], key)
             .expect("a pair");
         config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
@@ -165,4 +179,37 @@ async fn plain_text_where_tls_was_expected_is_a_tls_fault() {
         Connection::open(&target).await.err().expect("no TLS").key(),
         "tls"
     );
+}
+
+#[tokio::test]
+async fn a_client_shows_who_it_is_when_asked() {
+    let made = rcgen::generate_simple_self_signed(vec!["a client".to_owned()]).expect("a certificate");
+    let server = Server::start_for(&["h2", "http/1.1"], Some(&made.cert)).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let (chain, key) = (folder.path().join("chain.pem"), folder.path().join("key.pem"));
+    std::fs::write(&chain, made.cert.pem()).expect("writes");
+    std::fs::write(&key, made.signing_key.serialize_pem()).expect("writes");
+    let options = |client_identity| TargetOptions {
+        trust: server.trusted(),
+        client_identity,
+        connect_to: Some(server.address.to_string()),
+        ..TargetOptions::default()
+    };
+    let resolve = async |options| Target::resolve("https://localhost/mcp", &options).await;
+    let known = resolve(options(Some((chain.clone(), key.clone()))))
+        .await
+        .expect("resolves");
+    assert_eq!(call(&known).await.expect("is let in").body, "over h2");
+    // Its refusal may be overtaken by the end of the connection.
+    let fault = call(&resolve(options(None)).await.expect("resolves"))
+        .await
+        .expect_err("is not");
+    assert!(
+        matches!(fault.kind, FaultKind::Tls | FaultKind::Closed | FaultKind::Reset),
+        "{fault}"
+    );
+    let swapped = resolve(options(Some((key, chain))))
+        .await
+        .expect_err("no certificate there");
+    assert!(matches!(swapped, TargetError::Tls(_)), "{swapped}");
 }
