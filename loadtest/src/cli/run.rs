@@ -2,12 +2,13 @@
 
 use super::{Exit, Failure, fleet::FleetFlags};
 use crate::{
-    engine::{self, RunError, Watching, progress::ProgressFeed},
+    engine::{self, RunError, Watching},
     report::{
         file, html,
         model::Report,
         progress::Progress,
-        terminal::{self, Style, follow},
+        showing::{ShowArgs, Showing},
+        terminal,
         thresholds::{self, Threshold},
     },
     scenario::{Scenario, flags::Flags},
@@ -37,9 +38,8 @@ pub struct Args {
     /// Write the report here, one self-contained page
     #[arg(long, value_name = "FILE", help_heading = "Report")]
     html: Option<PathBuf>,
-    /// Show nothing while the run goes on
-    #[arg(long, short, help_heading = "Report")]
-    quiet: bool,
+    #[command(flatten)]
+    show: ShowArgs,
     /// Only check the scenario
     #[arg(long, help_heading = "Report")]
     check: bool,
@@ -59,12 +59,10 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
     let stop = Arc::new(AtomicBool::new(false));
     stop_on_interrupt(&stop)?;
     let progress = watch::Sender::new(Progress::default());
-    let style = if args.quiet {
-        Style::Silent
-    } else {
-        Style::detect()
-    };
-    let shown = show_progress(progress.subscribe(), style)?;
+    let showing = args
+        .show
+        .start(&scenario.name, progress.subscribe())
+        .map_err(Failure::Input)?;
     let watching = Watching {
         progress,
         stop,
@@ -78,13 +76,13 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
                 .run(&scenario, folder.unwrap_or(Path::new("")), watching)
         }
     };
-    // It ends when the engine's side of the feed is dropped; a panic there is no reason to lose the report.
-    let _ = shown.join();
-    finish(done?, &rules, &args)
+    // It settles when the engine's side of the feed is dropped.
+    showing.settle();
+    finish(done?, &rules, &args, showing)
 }
 
 /// Judges, shows and writes the report.
-fn finish(mut report: Report, rules: &[Threshold], args: &Args) -> Result<Exit, Failure> {
+fn finish(mut report: Report, rules: &[Threshold], args: &Args, showing: Showing) -> Result<Exit, Failure> {
     report.thresholds = thresholds::judge(rules, &report);
     let colours = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     print!("{}", terminal::summary(&report, colours));
@@ -95,6 +93,10 @@ fn finish(mut report: Report, rules: &[Threshold], args: &Args) -> Result<Exit, 
         let page = html::page(std::slice::from_ref(&report)).map_err(|e| Failure::Input(e.to_string()))?;
         file::write_whole(path, page.as_bytes()).map_err(|e| Failure::Input(e.to_string()))?;
     }
+    // Files first: a receiver of metrics may let us wait.
+    for complaint in showing.finish(Some(&report)) {
+        eprintln!("warning: {complaint}");
+    }
     // Without rules nothing was demanded, and a limited generator is only said.
     let failed = !rules.is_empty() && report.thresholds.iter().any(|rule| !rule.held);
     Ok(if failed {
@@ -102,18 +104,6 @@ fn finish(mut report: Report, rules: &[Threshold], args: &Args) -> Result<Exit, 
     } else {
         Exit::Success
     })
-}
-
-/// Shows the run while it goes on, beside it.
-fn show_progress(feed: ProgressFeed, style: Style) -> Result<std::thread::JoinHandle<()>, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|e| Failure::Input(format!("no runtime: {e}")))?;
-    std::thread::Builder::new()
-        .name("progress".to_owned())
-        .spawn(move || runtime.block_on(follow(feed, style)))
-        .map_err(|e| Failure::Input(format!("no thread: {e}")))
 }
 
 /// The scenario of a file and flags, or of flags alone.
