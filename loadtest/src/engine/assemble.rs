@@ -1,6 +1,6 @@
 //! From tallies to the report, and the verdict on the generator itself.
 
-use super::{record::Tally, search::Ended, standing::Held};
+use super::{meter::Strain, record::Tally, search::Ended, standing::Held};
 use crate::report::{
     figures,
     model::{FORMAT, Headroom, Latency, Moment, Operation, Report, Saturation, Stage},
@@ -29,8 +29,8 @@ pub struct Facts<'f> {
     pub timeline: Vec<Moment>,
     /// The generator's own.
     pub lateness: &'f Histogram<u64>,
-    /// Share of a core.
-    pub busiest: f64,
+    /// Of the worst off thread.
+    pub strain: Strain,
     /// Of a search.
     pub saturation: Option<Finding>,
     /// Of every thread.
@@ -79,13 +79,20 @@ pub struct Finding {
 }
 
 /// What the generator lacks, for people; empty when nothing.
-pub fn limits(scenario: &Scenario, lateness: &Histogram<u64>, busiest: f64, open: bool) -> String {
+pub fn limits(scenario: &Scenario, lateness: &Histogram<u64>, strain: Strain, open: bool) -> String {
     let generator = &scenario.generator;
     let mut lacks = Vec::new();
-    if busiest >= generator.busy_max {
+    if strain.busy < generator.busy_max && strain.pressed >= generator.busy_max {
+        lacks.push(format!(
+            "a generator thread used or waited for {} of a core, and got no more than {}: other programs took the rest",
+            figures::percent(strain.pressed),
+            figures::percent(strain.busy)
+        ));
+    }
+    if strain.busy >= generator.busy_max {
         lacks.push(format!(
             "the busiest generator thread used {} of its core (at most {} leaves headroom)",
-            figures::percent(busiest),
+            figures::percent(strain.busy),
             figures::percent(generator.busy_max)
         ));
     }
@@ -120,7 +127,7 @@ pub fn report(facts: Facts<'_>) -> Report {
         .collect();
     operations.extend(held(&facts));
     let open = !matches!(scenario.load, Load::Closed { .. });
-    let mut reason = limits(scenario, facts.lateness, facts.busiest, open);
+    let mut reason = limits(scenario, facts.lateness, facts.strain, open);
     if let Some(finding) = &facts.saturation {
         // A search goes where the generator may lack something; only what ended it counts.
         reason.clone_from(&finding.limited);
@@ -165,7 +172,7 @@ pub fn report(facts: Facts<'_>) -> Report {
         }),
         headroom: Headroom {
             threads: u32::try_from(scenario.generator.threads).unwrap_or(u32::MAX),
-            busiest_thread: facts.busiest,
+            busiest_thread: facts.strain.busy,
             lateness: match open {
                 true => Latency::of(facts.lateness),
                 false => Latency::default(),

@@ -4,6 +4,7 @@
 use super::{
     RunError, Watching,
     assemble::{self, Facts, Finding, StageFacts},
+    meter::{Spent, Strain},
     phase::{Done, Phase, PhaseKind, Tick, Word},
     plan::Plan,
     record::{Counts, Tally, histogram, merge},
@@ -61,7 +62,7 @@ pub async fn conduct(plan: Arc<Plan>, watching: Watching) -> Result<Report, RunE
         operations: plan.operations.iter().map(|_| Tally::new()).collect(),
         stages: Vec::new(),
         lateness: histogram(),
-        used: vec![Usage::default(); threads],
+        used: vec![Spent::default(); threads],
         timeline: Timeline::new(threads),
         before: vec![Counts::default(); plan.operations.len()],
         shown: Progress::default(),
@@ -88,21 +89,6 @@ pub async fn conduct(plan: Arc<Plan>, watching: Watching) -> Result<Report, RunE
     Ok(conductor.report(saturation, &held))
 }
 
-#[derive(Clone, Copy, Debug, Default)]
-struct Usage {
-    cpu: Duration,
-    wall: Duration,
-}
-
-impl Usage {
-    fn share(self) -> f64 {
-        match self.wall.is_zero() {
-            true => 0.0,
-            false => self.cpu.as_secs_f64() / self.wall.as_secs_f64(),
-        }
-    }
-}
-
 struct Conductor {
     plan: Arc<Plan>,
     watching: Watching,
@@ -112,7 +98,7 @@ struct Conductor {
     operations: Vec<Tally>,
     stages: Vec<StageFacts>,
     lateness: Histogram<u64>,
-    used: Vec<Usage>,
+    used: Vec<Spent>,
     timeline: Timeline,
     /// Counts of the phases before this one.
     before: Vec<Counts>,
@@ -125,7 +111,7 @@ struct Conductor {
 struct Shown {
     stages: Vec<Tally>,
     lateness: Histogram<u64>,
-    busiest: f64,
+    strain: Strain,
 }
 
 impl Conductor {
@@ -238,7 +224,7 @@ impl Conductor {
             peak_per_s = peak_per_s.max(answered_per_s);
             let tally = &shown.stages[0];
             let held = bears(search, rate, answered_per_s, tally);
-            let generator = assemble::limits(&self.plan.scenario, &shown.lateness, shown.busiest, true);
+            let generator = assemble::limits(&self.plan.scenario, &shown.lateness, shown.strain, true);
             searcher.note(match (held, generator.is_empty()) {
                 // Lateness shows in the latency: a rate that was borne in spite of it was borne.
                 (true, _) => Probe::Borne,
@@ -306,7 +292,7 @@ impl Conductor {
         let mut shown = Shown {
             stages: windows.iter().map(|_| Tally::new()).collect(),
             lateness: histogram(),
-            busiest: 0.0,
+            strain: Strain::default(),
         };
         let mut done = 0;
         while done < self.threads {
@@ -353,14 +339,9 @@ impl Conductor {
             all.merge(own);
         }
         merge(&mut shown.lateness, share.lateness());
-        let usage = Usage {
-            cpu: share.cpu,
-            wall: share.wall,
-        };
-        shown.busiest = shown.busiest.max(usage.share());
+        shown.strain = shown.strain.worse(share.spent.strain());
         if let Some(used) = self.used.get_mut(share.thread) {
-            used.cpu += usage.cpu;
-            used.wall += usage.wall;
+            used.add(share.spent);
         }
     }
 
@@ -413,10 +394,10 @@ impl Conductor {
             merge(&mut overall, &operation.latency);
         }
         shown.overall = Brief::of(&overall);
-        shown.busiest_thread = pending.busiest;
+        shown.busiest_thread = pending.strain.busy;
         let open = !matches!(plan.scenario.load, Load::Closed { .. });
         shown.limited =
-            !assemble::limits(&plan.scenario, &pending.second.lateness, pending.busiest, open).is_empty();
+            !assemble::limits(&plan.scenario, &pending.second.lateness, pending.strain, open).is_empty();
         shown.operations = plan
             .scenario
             .operations
@@ -460,7 +441,10 @@ impl Conductor {
             stages: &self.stages,
             timeline: self.timeline.into_moments(),
             lateness: &self.lateness,
-            busiest: self.used.iter().map(|used| used.share()).fold(0.0, f64::max),
+            strain: self
+                .used
+                .iter()
+                .fold(Strain::default(), |worst, used| worst.worse(used.strain())),
             saturation,
             held,
         })

@@ -1,6 +1,7 @@
 //! What the conductor says to a thread, and what a thread says back.
 
 use super::{
+    meter::{Spent, Strain},
     record::{Counts, Record, Second},
     schedule::Segment,
     standing::Held,
@@ -95,8 +96,8 @@ pub struct Tick {
     pub waiting: u64,
     /// Connections that stand.
     pub connections: u64,
-    /// Share of a core used in this second.
-    pub busy: f64,
+    /// Of this second.
+    pub strain: Strain,
 }
 
 /// What became of a phase on one thread.
@@ -106,10 +107,8 @@ pub struct Done {
     pub thread: usize,
     /// Everything counted.
     pub record: Record,
-    /// CPU time used while calls were counted.
-    pub cpu: Duration,
-    /// How long that was.
-    pub wall: Duration,
+    /// While calls were counted.
+    pub spent: Spent,
 }
 
 impl Done {

@@ -35,7 +35,7 @@ impl Teller {
     /// Tells of the second that ends now, and begins the next.
     pub fn tell(&self, ticks: &Ticks) {
         let used = Usage::now(&self.pace);
-        let (cpu, wall) = used.since(&ticks.used.replace(used));
+        let spent = used.since(&ticks.used.replace(used));
         let record = &mut *self.record.borrow_mut();
         let tick = Tick {
             began: ticks.began,
@@ -45,7 +45,7 @@ impl Teller {
             in_flight: self.flow.under_way(),
             waiting: self.flow.waiting() as u64,
             connections: self.common.connections.get(),
-            busy: cpu.as_secs_f64() / wall.as_secs_f64().max(f64::EPSILON),
+            strain: spent.strain(),
         };
         // Nobody listens any more only when the run is given up.
         let _ = ticks.words.send(Word::Tick(Box::new(tick)));

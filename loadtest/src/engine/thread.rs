@@ -277,7 +277,7 @@ impl Thread {
         if rest {
             self.teller().tell(&ticks);
         }
-        let (cpu, wall) = meter.stop();
+        let spent = meter.stop();
         let record = std::mem::replace(
             &mut *self.record.borrow_mut(),
             Record::new(operations, Vec::new()),
@@ -285,8 +285,7 @@ impl Thread {
         Ok(Done {
             thread: setup.thread,
             record,
-            cpu,
-            wall,
+            spent,
         })
     }
 

@@ -1,6 +1,7 @@
 //! Seconds of all threads, put together.
 
 use super::{
+    meter::Strain,
     phase::Tick,
     record::{Counts, Second},
 };
@@ -24,8 +25,8 @@ pub struct Whole {
     pub waiting: u64,
     /// Connections that stand.
     pub connections: u64,
-    /// Of the busiest thread.
-    pub busiest: f64,
+    /// Of the worst off thread.
+    pub strain: Strain,
 }
 
 /// See the module.
@@ -58,7 +59,7 @@ impl Timeline {
                 in_flight: 0,
                 waiting: 0,
                 connections: 0,
-                busiest: 0.0,
+                strain: Strain::default(),
             };
             (at, none)
         });
@@ -70,7 +71,7 @@ impl Timeline {
         whole.in_flight += tick.in_flight;
         whole.waiting += tick.waiting;
         whole.connections += tick.connections;
-        whole.busiest = whole.busiest.max(tick.busy);
+        whole.strain = whole.strain.worse(tick.strain);
         if whole.heard < self.threads {
             return None;
         }

@@ -52,6 +52,9 @@ pub struct Flags {
     /// Its params, JSON
     #[arg(long, requires = "method")]
     pub params: Option<String>,
+    /// Judge answers by their status alone: the target is no MCP server [calls.check]
+    #[arg(long)]
+    pub status_only: bool,
     /// Answers must hold this text
     #[arg(long)]
     pub expect: Option<String>,
@@ -205,6 +208,7 @@ impl Flags {
         set(table, &["connections", "count"], self.connections);
         set(table, &["connections", "streams"], self.streams);
         set(table, &["calls", "timeout"], self.timeout.clone());
+        set(table, &["calls", "check"], self.status_only.then_some("status"));
         set(table, &["standing", "listen"], self.listen);
         set(table, &["standing", "idle"], self.idle);
         set(table, &["generator", "threads"], self.threads);
