@@ -12,5 +12,6 @@ pub mod fleet;
 pub mod mcp;
 pub mod report;
 pub mod scenario;
+pub mod soak;
 pub mod upstream;
 pub mod wire;

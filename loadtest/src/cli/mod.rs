@@ -13,6 +13,7 @@ mod fleet;
 mod generator;
 mod report;
 mod run;
+mod soak;
 mod upstream;
 
 use clap::{Parser, Subcommand};
@@ -37,6 +38,8 @@ enum Command {
     Upstream(Box<upstream::Args>),
     /// Draw, compare and judge finished runs
     Report(report::Args),
+    /// Load a gateway while everything around it fails, and prove that nothing leaks and no answer is wrong
+    Soak(soak::Args),
     /// Wait for orders from a coordinating run
     Generator(generator::Args),
 }
@@ -97,6 +100,7 @@ pub fn main() -> ExitCode {
         Command::Discover(args) => discover::run(args),
         Command::Upstream(args) => upstream::run(*args),
         Command::Report(args) => report::run(args),
+        Command::Soak(args) => soak::run(&args),
         Command::Generator(args) => generator::run(args),
     };
     match done {

@@ -76,6 +76,8 @@ pub enum After {
     RstStream,
     /// It takes no more requests.
     Goaway,
+    /// Whoever asked has gone: of HTTP/1.1 the connection, of HTTP/2 only the stream.
+    Gone,
 }
 
 /// Where an answer is written to.
@@ -183,7 +185,7 @@ pub async fn run<O: Out>(shard: &Shard, out: &mut O, reply: Reply<'_>) -> io::Re
 /// The client is not there any more.
 fn left(shard: &Shard) -> After {
     shard.counters.add(Counter::ClientsGone);
-    After::Fin
+    After::Gone
 }
 
 async fn stalled(shard: &Shard, wait: Option<Duration>) {

@@ -44,7 +44,7 @@ pub async fn serve(shard: &Shard, mut io: Io, buf: Vec<u8>) -> io::Result<()> {
                 io.reset_on_drop();
                 return Ok(());
             }
-            After::Fin | After::RstStream | After::Goaway => {
+            After::Fin | After::RstStream | After::Goaway | After::Gone => {
                 own.flush(&mut io).await?;
                 return io.shutdown().await;
             }

@@ -58,7 +58,7 @@ pub async fn serve(shard: Arc<Shard>, io: Io, first: Vec<u8>) -> io::Result<()> 
                     one_turn(&mut connection).await;
                     return Ok(());
                 }
-                Some(After::Keep | After::RstStream) | None => {}
+                Some(After::Keep | After::RstStream | After::Gone) | None => {}
             },
             accepted = connection.accept() => match accepted {
                 Some(Ok((request, respond))) => {
@@ -108,7 +108,7 @@ async fn answer(
         Err(_) => return,
     };
     match after {
-        After::Keep => {}
+        After::Keep | After::Gone => {}
         After::RstStream => out.reset(),
         After::Goaway | After::Fin | After::Reset => {
             // The connection may be gone by itself.

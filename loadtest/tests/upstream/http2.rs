@@ -323,9 +323,14 @@ fn a_trickle_is_slow_and_right_and_a_stall_ends_with_its_client() {
             _ = stalled => panic!("it was answered"),
             () = seen => {}
         }
-        // Dropping the call resets its stream.
+        // Dropping the call resets its stream, and nothing else.
         while server.stats().get(Counter::ClientsGone) == 0 {
             tokio::task::yield_now().await;
         }
+        let listed = json!({ "jsonrpc": "2.0", "id": 2, "method": "tools/list", "params": {
+            "_meta": { "io.modelcontextprotocol/protocolVersion": "2026-07-28" },
+        } });
+        assert_eq!(post(&send, None, &listed).await.unwrap().json()["id"], 2);
+        assert_eq!(server.stats().connections_open, 1);
     });
 }
