@@ -218,8 +218,8 @@ mod tests {
         assert!(!windows.excuses(Some(Server::New), before));
         assert!(!windows.excuses(None, before));
         tokio::time::sleep(Duration::from_millis(2)).await;
-        windows.close(number);
         let within = Instant::now();
+        windows.close(number);
         tokio::time::sleep(Duration::from_millis(2)).await;
         assert!(windows.excuses(Some(Server::Old), within));
         assert!(!windows.excuses(Some(Server::Old), Instant::now()));
