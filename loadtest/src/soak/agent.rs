@@ -275,7 +275,7 @@ impl Agent {
         })?;
         let body = match method {
             Method::Post => Bytes::from(message.to_string()),
-            Method::Get | Method::Delete => Bytes::new(),
+            Method::Get | Method::Delete | Method::Put => Bytes::new(),
         };
         let request = Request {
             head: &head,
