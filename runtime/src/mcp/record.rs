@@ -359,3 +359,7 @@ impl Source for Nothing {
         Box::pin(async { None })
     }
 }
+
+#[cfg(test)]
+#[path = "record_tests.rs"]
+mod tests;
