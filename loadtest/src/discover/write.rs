@@ -226,7 +226,9 @@ fn plain(call: &str, lines: &[(&'static str, String)]) -> Entry {
 
 fn tool_entry(standing: Standing, tool: &Value) -> Option<Entry> {
     let name = tool.get("name")?.as_str()?;
-    let (arguments, remarks) = arguments(tool.get("inputSchema").unwrap_or(&Value::Null));
+    let schema = tool.get("inputSchema").unwrap_or(&Value::Null);
+    let (mut arguments, remarks) = arguments(schema);
+    let mirrors = mirror(schema, &mut arguments);
     let mut entry = plain(
         "tools/call",
         &[
@@ -234,6 +236,9 @@ fn tool_entry(standing: Standing, tool: &Value) -> Option<Entry> {
             ("arguments", quoted(&arguments.to_string())),
         ],
     );
+    if !mirrors.is_empty() {
+        entry.lines.push(("param_headers", mirrors));
+    }
     entry.called = matches!(standing, Standing::ReadOnly | Standing::LooksHarmless) && remarks.is_empty();
     entry.remarks.extend(described(tool));
     match standing {
@@ -246,6 +251,30 @@ fn tool_entry(standing: Standing, tool: &Value) -> Option<Entry> {
     }
     entry.remarks.extend(remarks);
     Some(entry)
+}
+
+/// Arguments that must be repeated in a header (`x-mcp-header`) get a value that can be, and the table that says so.
+fn mirror(schema: &Value, arguments: &mut Value) -> String {
+    let mut pairs = Vec::new();
+    let properties = schema.get("properties").and_then(Value::as_object);
+    for (key, property) in properties.into_iter().flatten() {
+        let header = property.get("x-mcp-header").and_then(Value::as_str);
+        let (Some(header), Some(value)) = (header, arguments.get_mut(key)) else {
+            continue;
+        };
+        if value.as_str().is_some_and(|text| text.contains("{{")) {
+            *value = match property.get("type").and_then(Value::as_str) {
+                Some("boolean") => json!(true),
+                Some("integer" | "number") => json!(1),
+                _ => json!("load-test"),
+            };
+        }
+        pairs.push(format!("{} = {}", quoted(header), quoted(key)));
+    }
+    match pairs.is_empty() {
+        true => String::new(),
+        false => format!("{{ {} }}", pairs.join(", ")),
+    }
 }
 
 fn prompt_entry(prompt: &Value) -> Option<Entry> {
@@ -340,6 +369,8 @@ mod tests {
                 json!({"name": "read it's \"it\"", "annotations": {"readOnlyHint": true},
                        "inputSchema": {"required": ["p"], "properties": {"p": {"enum": ["a b", "c'd"]}}}}),
                 json!({"name": "echo", "inputSchema": {"required": ["m"], "properties": {"m": {"type": "string", "pattern": "x"}}}}),
+                json!({"name": "mirrored", "annotations": {"readOnlyHint": true}, "inputSchema": {"required": ["where"],
+                       "properties": {"where": {"type": "string", "x-mcp-header": "Region"}}}}),
                 json!({"nameless": true}),
             ],
             prompts: vec![
@@ -365,7 +396,7 @@ mod tests {
             .collect();
         assert_eq!(
             called,
-            ["read it's \"it\"", "wipe", "test://a", "test://b"],
+            ["read it's \"it\"", "mirrored", "wipe", "test://a", "test://b"],
             "{text}"
         );
         assert!(text.contains("#tool = \"wipe\""), "{text}");

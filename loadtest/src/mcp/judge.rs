@@ -17,7 +17,7 @@ pub const BAD_ANSWER: &str = "bad_answer";
 pub const TOOL_ERROR: &str = "tool_error";
 /// The tool should have failed and did not.
 pub const NO_TOOL_ERROR: &str = "no_tool_error";
-/// The answer lacks the text or the size that was asked for.
+/// The answer lacks the text, the size or the events that was asked for.
 pub const UNEXPECTED: &str = "unexpected";
 /// The server asks for input that nobody is there to give.
 pub const INPUT_REQUIRED: &str = "input_required";
@@ -29,6 +29,7 @@ pub struct Expectation {
     pub status_only: bool,
     text: Option<Finder<'static>>,
     bytes_min: u64,
+    events_min: u64,
     tool_error: bool,
 }
 
@@ -40,6 +41,7 @@ impl Expectation {
             status_only,
             text: text.map(|text| Finder::new(text).into_owned()),
             bytes_min: operation.expect_bytes_min,
+            events_min: operation.expect_events_min,
             tool_error: operation.expect_tool_error,
         }
     }
@@ -72,7 +74,7 @@ pub fn judge(answer: &Answer, id: u64, wanted: &Expectation) -> Result<(), Faili
             _ => {}
         }
     }
-    let short = (answer.body.len() as u64) < wanted.bytes_min;
+    let short = (answer.body.len() as u64) < wanted.bytes_min || answer.events < wanted.events_min;
     let silent = wanted
         .text
         .as_ref()
@@ -160,6 +162,15 @@ mod tests {
             ..Expectation::default()
         };
         assert_eq!(verdict(200, r#"{"id":7,"result":{}}"#, &wanted), "unexpected");
+        let wanted = Expectation {
+            events_min: 2,
+            ..Expectation::default()
+        };
+        let mut streamed = answer(200, Content::Events, r#"{"id":7,"result":{}}"#);
+        streamed.events = 1;
+        assert_eq!(judge(&streamed, 7, &wanted).unwrap_err(), UNEXPECTED);
+        streamed.events = 2;
+        assert_eq!(judge(&streamed, 7, &wanted), Ok(()));
         let wanted = Expectation {
             tool_error: true,
             ..Expectation::default()

@@ -23,6 +23,8 @@ pub struct Operation {
     pub expect: Option<String>,
     /// The answer's bytes must be so many.
     pub expect_bytes_min: u64,
+    /// So many events must come before the answer's end, the answer itself among them.
+    pub expect_events_min: u64,
     /// Failures of the tool itself (`isError`) are what is wanted.
     pub expect_tool_error: bool,
     /// Ask for progress, and count the events that come before the answer.
@@ -152,6 +154,7 @@ impl Operation {
                 timeout,
                 expect: section.string("expect"),
                 expect_bytes_min: section.size_bytes("expect_bytes_min").unwrap_or(0),
+                expect_events_min: section.integer("expect_events_min", 0..u64::MAX).unwrap_or(0),
                 expect_tool_error: section.boolean("expect_tool_error").unwrap_or(false),
                 progress: section.boolean("progress").unwrap_or(false),
                 read_bytes_per_s,
