@@ -255,8 +255,9 @@ impl Second {
         self.due = 0;
         self.ok = 0;
         self.failed = 0;
-        self.latency.clear();
-        self.lateness.clear();
+        // `clear` would keep the largest value, and every later second would show it.
+        self.latency.reset();
+        self.lateness.reset();
         taken
     }
 }
@@ -423,6 +424,17 @@ mod tests {
         assert_eq!(record.counts[0].latency.count(), 2);
         assert_eq!(record.second.take().ok, 3);
         assert_eq!(record.second.ok, 0);
+    }
+
+    #[test]
+    fn a_slow_call_is_the_slowest_of_its_own_second_only() {
+        let begin = Instant::now();
+        let ms = |n| begin + Duration::from_millis(n);
+        let mut record = Record::new(1, vec![(0, ms(0), ms(3000))]);
+        record.finished(0, Some(0), begin, &finished(Ok(()), begin, ms(900)));
+        assert!(record.second.take().latency.max() >= 900_000_000);
+        record.finished(0, Some(0), ms(1000), &finished(Ok(()), ms(1000), ms(1001)));
+        assert!(record.second.take().latency.max() < 2_000_000);
     }
 
     #[test]

@@ -68,8 +68,10 @@ pub fn percentiles(runs: &[Run<'_>]) -> Option<Chart> {
         id: "percentiles".into(),
         title: "Latency by percentile".into(),
         lead: "Each nine takes the same room, so the slowest calls are seen as well as the median. Solid: from the \
-               moment a call was due; dashed: from its first byte written. A gap between them is waiting that the \
-               target caused.".to_owned() + of_search(runs),
+               moment a call was due; dashed: from its first byte written. The gap between them is time that calls \
+               had to wait before they could be sent."
+            .to_owned()
+            + of_search(runs),
         alt,
         size: Size::Wide,
         x: Axis {

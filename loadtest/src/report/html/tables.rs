@@ -294,6 +294,13 @@ pub fn errors(report: &Report) -> Option<String> {
 fn meaning(kind: &str) -> &'static str {
     match kind {
         "connect" => "no connection could be opened",
+        "tls" => "the TLS handshake failed",
+        "closed" => "the connection was closed before the answer was whole",
+        "refused" => "the peer refused the stream",
+        "protocol" => "what came is not HTTP",
+        "input_required" => "the server asked for input that a load test does not have",
+        "unexpected" => "the answer is not what the scenario expects",
+        "no_tool_error" => "the scenario expects an error and none came",
         "timeout" => "no whole answer within the call's time",
         "reset" => "the connection ended before the answer did",
         "tool_error" => "the tool answered with isError",
@@ -309,9 +316,9 @@ fn meaning(kind: &str) -> &'static str {
 pub fn thresholds(judged: &[Judged]) -> Option<String> {
     let row = |row: &Judged| -> Vec<Cell> {
         let (text, class) = if row.held {
-            ("✓ held", "good")
+            ("✓ held", "good whole")
         } else {
-            ("✗ failed", "bad")
+            ("✗ failed", "bad whole")
         };
         vec![
             Cell {
