@@ -1,3 +1,5 @@
+//! Records as calls use them: what is counted, what is kept, and for how long.
+
 use super::*;
 use crate::{
     http::BodyStream,

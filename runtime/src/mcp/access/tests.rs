@@ -1,3 +1,5 @@
+//! Lines against the log's own writer, and their way from a worker to a pipe: whole, in time, or lost and counted.
+
 use super::*;
 use crate::log;
 use std::{
