@@ -90,7 +90,7 @@ pub(crate) fn two_servers() -> Snapshot {
 pub(crate) fn principal(snapshot: &Snapshot, id: &str) -> Arc<Principal> {
     let mut headers = Headers::default();
     headers.push("x-api-key", key_text(id));
-    crate::authenticate::principal(snapshot, &headers, false, 0).expect("a principal")
+    crate::authenticate::principal(snapshot, &headers, false, || 0).expect("a principal")
 }
 
 pub(crate) fn scope_of(snapshot: &Snapshot, server: &str) -> Scope {

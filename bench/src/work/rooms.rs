@@ -193,7 +193,7 @@ fn compiled(document: &Document) -> Snapshot {
 fn principal(snapshot: &Snapshot, key: u32) -> Arc<Principal> {
     let mut headers = Headers::default();
     headers.push("x-api-key", documents::key_text(key));
-    authenticate::principal(snapshot, &headers, false, NOW_S).expect("a principal")
+    authenticate::principal(snapshot, &headers, false, || NOW_S).expect("a principal")
 }
 
 fn token(principal: &Principal) -> SessionToken {
@@ -257,7 +257,7 @@ fn authenticate_key() -> Box<dyn FnMut()> {
     let mut turn = shown.into_iter().cycle();
     Box::new(move || {
         let headers = turn.next().expect("endless");
-        black_box(authenticate::principal(&snapshot, &headers, false, NOW_S).expect("known"));
+        black_box(authenticate::principal(&snapshot, &headers, false, || NOW_S).expect("known"));
     })
 }
 
@@ -275,7 +275,7 @@ fn open_session() -> Box<dyn FnMut()> {
     let f = Fixture::new();
     Box::new(move || {
         let text = black_box(f.session.as_bytes());
-        black_box(SessionToken::open(&f.sealer, text, &f.principal, None, NOW_S).expect("ours"));
+        black_box(SessionToken::open(&f.sealer, text, &f.principal, None, || NOW_S).expect("ours"));
     })
 }
 
@@ -321,11 +321,11 @@ fn whole(era: Era) -> Box<dyn FnMut()> {
         let head = head.expect("sound").expect("whole");
         let origin = head.headers.get("origin").map(|o| o.as_ref());
         origin::check(&f.snapshot.gateway, true, &head.authority, origin).expect("allowed");
-        let principal = authenticate::principal(&f.snapshot, &head.headers, true, NOW_S).expect("known");
+        let principal = authenticate::principal(&f.snapshot, &head.headers, true, || NOW_S).expect("known");
         let message = rpc::scan(&doc).expect("sound");
         if let Envelope::Session(_) = envelope::open(&head.headers, &doc, &message).expect("agrees") {
             let text = head.headers.get("mcp-session-id").expect("a session");
-            black_box(SessionToken::open(&f.sealer, text, &principal, None, NOW_S).expect("ours"));
+            black_box(SessionToken::open(&f.sealer, text, &principal, None, || NOW_S).expect("ours"));
         }
         let caller = Caller {
             snapshot: &f.snapshot,

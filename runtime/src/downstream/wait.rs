@@ -5,7 +5,7 @@
 //! buffer and state back and only asks to be told of bytes ([`long`]), for the price of one call more.
 
 use crate::{
-    io::{self, Stream},
+    io::{self, Deadline, Stream},
     worker::signal::{Stage, Watch},
 };
 use bytes::BytesMut;
@@ -33,17 +33,18 @@ pub(super) enum Soon {
 /// `connection: close` with its answer, instead of losing a request on its way to our closing.
 pub(super) async fn soon(
     stream: &mut Stream,
+    deadline: &mut Deadline,
     mut buf: BytesMut,
     watch: &Watch,
     idle: Duration,
     grace: Duration,
 ) -> Soon {
     let pause = Duration::from_millis(IDLE_SHRINK_MS).min(idle);
-    let mut pause = pin!(io::sleep(pause));
+    deadline.set(Instant::now() + pause);
     let stop = pin!(async {
         let drains = |cx: &mut Context<'_>| match watch.poll_reached(Stage::Draining, cx) {
             Poll::Ready(()) => Poll::Ready(true),
-            Poll::Pending => pause.as_mut().poll(cx).map(|()| false),
+            Poll::Pending => deadline.poll(cx).map(|()| false),
         };
         if poll_fn(drains).await {
             Box::pin(io::sleep(grace)).await;

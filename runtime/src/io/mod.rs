@@ -34,4 +34,4 @@ pub use poll::PollStream;
 pub use socket::ReadUntil;
 pub use stream::{Stream, connect_tcp, connect_unix};
 pub use task::{Task, first, race, spawn, yield_now};
-pub use timer::{Elapsed, Sleep, Timeout, sleep, sleep_until, timeout, timeout_at};
+pub use timer::{Deadline, Elapsed, Sleep, Timeout, sleep, sleep_until, timeout, timeout_at};

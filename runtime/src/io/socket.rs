@@ -1,6 +1,6 @@
 //! The socket under a [`Stream`](super::Stream): TCP or Unix, one operation at a time.
 
-use super::{task, timer};
+use super::{Deadline, task, timer};
 use bytes::{Bytes, BytesMut};
 use monoio::{
     BufResult,
@@ -13,7 +13,7 @@ use std::{
     io::{self, ErrorKind},
     net::SocketAddr,
     pin::Pin,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// Room made for a read when the caller's buffer is full: a call and its head fit almost always.
@@ -115,12 +115,14 @@ impl Socket {
     pub(super) async fn write_vec(
         &mut self,
         mut data: Vec<u8>,
+        mut end: Instant,
         stall: Duration,
+        deadline: &mut Deadline,
         accepted: &mut u64,
     ) -> (io::Result<()>, Vec<u8>) {
         let (mut at, length) = (0, data.len());
         while at < length {
-            let Ok((result, given)) = timer::timeout(stall, self.write(data.slice(at..length))).await else {
+            let Ok((result, given)) = deadline.bound(end, self.write(data.slice(at..length))).await else {
                 let error = io::Error::new(ErrorKind::TimedOut, "the peer takes nothing");
                 return (Err(error), Vec::new());
             };
@@ -130,6 +132,9 @@ impl Socket {
                 Ok(n) => {
                     *accepted += n as u64;
                     at += n;
+                    if at < length {
+                        end = Instant::now() + stall;
+                    }
                 }
                 Err(error) => return (Err(error), data),
             }

@@ -1,6 +1,7 @@
 //! A connected socket, plain or TLS, with owned buffers.
 
 use super::{
+    Deadline,
     poll::PollStream,
     socket::{READ_ROOM, ReadUntil, Socket},
     timer,
@@ -42,6 +43,8 @@ pub struct Stream {
     canceller: Option<Canceller>,
     /// Bytes the kernel took in writes.
     accepted: u64,
+    /// Of one write after the other.
+    stall: Deadline,
 }
 
 /// Connects to an address; names are resolved elsewhere because that blocks.
@@ -67,6 +70,7 @@ impl Stream {
             tls: None,
             canceller: None,
             accepted: 0,
+            stall: Deadline::default(),
         }
     }
 
@@ -196,6 +200,7 @@ impl Stream {
     /// Gives back what reading keeps for the next time; of use before a long wait.
     pub fn release(&mut self) {
         self.canceller = None;
+        self.stall.forget();
     }
 
     /// Waits until the socket has something to read (bytes, its end or an error). Costs a system call more than
@@ -261,10 +266,19 @@ impl Stream {
     }
 
     /// Writes all of `data` like [`Stream::write_all_within`] and gives its memory back to be used again; after an
-    /// error there may be none left.
-    pub async fn write_vec_within(&mut self, data: Vec<u8>, stall: Duration) -> (io::Result<()>, Vec<u8>) {
+    /// error there may be none left. The first bytes must leave by `at`, and what follows must never wait for as long
+    /// as `stall`.
+    pub async fn write_vec_within(
+        &mut self,
+        data: Vec<u8>,
+        at: Instant,
+        stall: Duration,
+    ) -> (io::Result<()>, Vec<u8>) {
         match self.tls.as_deref_mut() {
-            None => self.socket.write_vec(data, stall, &mut self.accepted).await,
+            None => {
+                let (deadline, accepted) = (&mut self.stall, &mut self.accepted);
+                self.socket.write_vec(data, at, stall, deadline, accepted).await
+            }
             Some(tls) => {
                 let written = write_tls(&mut self.socket, tls, &data, Some(stall), &mut self.accepted);
                 (written.await, data)

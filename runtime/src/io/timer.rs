@@ -177,10 +177,54 @@ impl Sleep {
     }
 
     fn forget(&mut self) {
-        let Some(filed) = self.filed.take() else { return };
+        if let Some(filed) = self.filed.take() {
+            filed.remove();
+        }
+    }
+}
+
+impl Filed {
+    /// Files the end of a wait; `None` without a loop, where there is nobody to wake: a wait outlives its loop only to
+    /// be dropped. One that is over already is rung out with the next tick.
+    fn new(at: Instant, cx: &Context<'_>) -> Option<Self> {
+        TIMERS.with_borrow_mut(|timers| {
+            let timers = timers.as_mut()?;
+            Some(Self {
+                of_loop: timers.of_loop,
+                key: timers.file(at, cx.waker().clone()),
+            })
+        })
+    }
+
+    /// Ready once it was rung out; it is removed then.
+    fn poll(self, cx: &Context<'_>) -> Poll<()> {
+        let mut replaced = None;
+        let polled = TIMERS.with_borrow_mut(|timers| {
+            let Some(timers) = timers.as_mut().filter(|timers| timers.of_loop == self.of_loop) else {
+                return Poll::Pending;
+            };
+            match timers.wheel.value_mut(self.key) {
+                Some(waker) => {
+                    if !waker.will_wake(cx.waker()) {
+                        replaced = Some(std::mem::replace(waker, cx.waker().clone()));
+                    }
+                    Poll::Pending
+                }
+                None => {
+                    timers.wheel.remove(self.key);
+                    Poll::Ready(())
+                }
+            }
+        });
+        // Outside the borrow: it may be a task's last.
+        drop(replaced);
+        polled
+    }
+
+    fn remove(self) {
         // What a thread leaves behind may be dropped after its timers, hence `try_with`.
         let waker = TIMERS.try_with(|timers| match &mut *timers.borrow_mut() {
-            Some(timers) if timers.of_loop == filed.of_loop => timers.wheel.remove(filed.key),
+            Some(timers) if timers.of_loop == self.of_loop => timers.wheel.remove(self.key),
             _ => None,
         });
         // Outside the borrow: it may be a task's last.
@@ -192,41 +236,104 @@ impl Future for Sleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let mut replaced = None;
-        let polled = TIMERS.with_borrow_mut(|timers| {
-            // Without a loop there is nobody to wake; a sleep outlives it only to be dropped.
-            let Some(timers) = timers else {
-                return Poll::Pending;
-            };
-            let Some(filed) = self.filed.filter(|filed| filed.of_loop == timers.of_loop) else {
-                // One that is over already is rung out with the next tick.
-                self.filed = Some(Filed {
-                    of_loop: timers.of_loop,
-                    key: timers.file(self.at, cx.waker().clone()),
-                });
-                return Poll::Pending;
-            };
-            match timers.wheel.value_mut(filed.key) {
-                Some(waker) => {
-                    if !waker.will_wake(cx.waker()) {
-                        replaced = Some(std::mem::replace(waker, cx.waker().clone()));
-                    }
-                    Poll::Pending
-                }
-                None => {
-                    timers.wheel.remove(filed.key);
-                    self.filed = None;
-                    Poll::Ready(())
-                }
+        match self.filed {
+            None => {
+                self.filed = Filed::new(self.at, cx);
+                Poll::Pending
             }
-        });
-        // Outside the borrow: it may be a task's last.
-        drop(replaced);
-        polled
+            Some(filed) => {
+                ready!(filed.poll(cx));
+                self.filed = None;
+                Poll::Ready(())
+            }
+        }
     }
 }
 
 impl Drop for Sleep {
+    fn drop(&mut self) {
+        self.forget();
+    }
+}
+
+/// The end of one wait after another, for who waits all the time: a busy connection's reads and writes.
+///
+/// Nearly every such wait is over long before its end, so moving the end must cost nothing. What is filed stays
+/// filed when the end moves further away or does not matter any more; when it comes up too early, it is filed again for
+/// the end of that moment. The price is a poll for nothing once in a while.
+#[derive(Default)]
+pub struct Deadline {
+    at: Option<Instant>,
+    filed: Option<Filed>,
+    /// When what is filed comes up.
+    filed_for: Option<Instant>,
+}
+
+impl Deadline {
+    /// From now on the end is `at`.
+    pub fn set(&mut self, at: Instant) {
+        self.at = Some(at);
+        if self.filed_for.is_some_and(|filed_for| at < filed_for) {
+            self.forget();
+        }
+    }
+
+    /// There is no end now.
+    pub fn clear(&mut self) {
+        self.at = None;
+    }
+
+    /// Files nothing any more; of use before a long silence.
+    pub fn forget(&mut self) {
+        self.filed_for = None;
+        if let Some(filed) = self.filed.take() {
+            filed.remove();
+        }
+    }
+
+    /// Ready once the end has come.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(at) = self.at else { return Poll::Pending };
+        loop {
+            let filed = match self.filed {
+                Some(filed) => filed,
+                None => match Filed::new(at, cx) {
+                    Some(filed) => {
+                        self.filed_for = Some(at);
+                        *self.filed.insert(filed)
+                    }
+                    None => return Poll::Pending,
+                },
+            };
+            match filed.poll(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(()) => {
+                    let filed_for = self.filed_for.take();
+                    self.filed = None;
+                    if filed_for.is_some_and(|filed_for| filed_for >= at) {
+                        self.at = None;
+                        return Poll::Ready(());
+                    }
+                }
+            }
+        }
+    }
+
+    /// `future` with an end at `at`. It is dropped when time is up.
+    pub async fn bound<F: Future>(&mut self, at: Instant, future: F) -> Result<F::Output, Elapsed> {
+        self.set(at);
+        let mut future = std::pin::pin!(future);
+        let done = std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
+            Poll::Ready(output) => Poll::Ready(Ok(output)),
+            Poll::Pending => self.poll(cx).map(|()| Err(Elapsed)),
+        })
+        .await;
+        self.clear();
+        done
+    }
+}
+
+impl Drop for Deadline {
     fn drop(&mut self) {
         self.forget();
     }
@@ -343,6 +450,29 @@ mod tests {
                 sleep(Duration::from_millis(20)).await;
                 done.set(true);
                 busy.await
+            })
+            .unwrap();
+        });
+    }
+
+    #[test]
+    fn a_deadline_that_moves_ends_the_last_wait_and_no_earlier_one() {
+        on_both(|driver| {
+            run(driver, async {
+                let mut deadline = Deadline::default();
+                let began = Instant::now();
+                let after = |ms| began + Duration::from_millis(ms);
+                for ms in 2..40 {
+                    // Ends before its time; what is filed for it comes up during a later one.
+                    assert_eq!(deadline.bound(after(ms), async { 7 }).await, Ok(7));
+                    let pause = sleep(Duration::from_millis(1));
+                    assert_eq!(deadline.bound(after(3_600_000), pause).await, Ok(()));
+                }
+                for ms in [60, 61, 90] {
+                    let never = std::future::pending::<()>();
+                    assert_eq!(deadline.bound(after(ms), never).await, Err(Elapsed));
+                    assert!(began.elapsed() >= Duration::from_millis(ms));
+                }
             })
             .unwrap();
         });

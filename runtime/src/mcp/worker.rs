@@ -184,7 +184,7 @@ impl Mcp {
         if !matches!(head.method, Method::Get | Method::Post | Method::Delete) {
             return Err(Rejection::MethodNotAllowed("GET, POST, DELETE, OPTIONS"));
         }
-        let principal = authenticate::principal(snapshot, &head.headers, loopback, now_s())?;
+        let principal = authenticate::principal(snapshot, &head.headers, loopback, now_s)?;
         let scope = match path {
             Endpoint::Merged => Scope::Merged,
             Endpoint::Server(name) => Scope::Server(authorize::server(snapshot, &principal, name)?.server()),

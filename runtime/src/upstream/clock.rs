@@ -13,6 +13,9 @@ use std::{
 /// What is left of one call's time.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Clock {
+    /// When the call began, or last had to wait for something: as good as the present moment for what follows at
+    /// once, and no question to the kernel.
+    pub now: Instant,
     /// Name, connection, TLS, and waiting for a place in the pool.
     pub connect: Duration,
     /// From the last request byte to the response head; for long-lived requests the idle deadline.
@@ -26,7 +29,9 @@ pub(super) struct Clock {
 impl Clock {
     pub(super) fn start(timeouts: &Timeouts, long_lived: bool) -> Self {
         let millis = |ms: u32| Duration::from_millis(u64::from(ms));
+        let now = Instant::now();
         Self {
+            now,
             connect: millis(timeouts.connect_ms),
             // A stream's head may come with its first event.
             header: millis(if long_lived {
@@ -40,17 +45,21 @@ impl Clock {
             } else {
                 timeouts.idle_ms
             }),
-            total: (!long_lived).then(|| Instant::now() + millis(timeouts.total_ms)),
+            total: (!long_lived).then(|| now + millis(timeouts.total_ms)),
         }
     }
 
-    /// How long a write may take that begins now, and what it means if it takes longer.
-    pub(super) fn stall(&self) -> (Duration, FaultKind) {
-        let left = self.total.map(|at| at.saturating_duration_since(Instant::now()));
-        match left {
-            Some(left) if left < self.idle => (left, FaultKind::TotalTimeout),
-            _ => (self.idle, FaultKind::IdleTimeout),
+    /// The same clock after a wait.
+    pub(super) fn later(&self) -> Self {
+        Self {
+            now: Instant::now(),
+            ..*self
         }
+    }
+
+    /// When the first bytes of a request must have left.
+    pub(super) fn write(&self) -> End {
+        self.end_from(self.now, self.idle, FaultKind::IdleTimeout)
     }
 
     /// When a wait of `limit` that begins now must end, and what it means if it does.

@@ -148,13 +148,17 @@ impl Pools {
         if request.prefix.is_none() {
             request.check()?;
         }
-        let clock = Clock::start(endpoint.timeouts(), request.long_lived);
+        let mut clock = Clock::start(endpoint.timeouts(), request.long_lived);
         let pool = self.shared.pool(endpoint, credential);
         let counters = pool.counters.clone();
         // Boxed, here and below, is whatever most calls do without: a call's future is as large as its rarest turn.
-        let grant = match pool.free()? {
+        let grant = match pool.free(clock.now)? {
             Some(grant) => grant,
-            None => Box::pin(pool.wait(&clock)).await?,
+            None => {
+                let grant = Box::pin(pool.wait(&clock)).await?;
+                clock = clock.later();
+                grant
+            }
         };
         drop(pool);
         let failed = match self.try_once(grant, endpoint, &request, &clock, &counters).await {
@@ -175,12 +179,13 @@ impl Pools {
         counters: &Rc<Counters>,
     ) -> Result<Response, Fault> {
         let Failed { fault, again } = first;
+        let clock = &clock.later();
         let grant = match again {
             Again::No => return Err(fault),
             Again::Afresh(slot) => Grant::Dial(slot),
             Again::Elsewhere => {
                 let pool = self.shared.pool(endpoint, credential);
-                match pool.free()? {
+                match pool.free(clock.now)? {
                     Some(grant) => grant,
                     None => pool.wait(clock).await?,
                 }
@@ -230,7 +235,8 @@ impl Pools {
             }
             Grant::Dial(slot) => match self.dial(slot, endpoint, clock, counters).await? {
                 Opened::Http1(connection) => {
-                    return http1::exchange(connection, false, endpoint, request, clock, limits).await;
+                    let clock = clock.later();
+                    return http1::exchange(connection, false, endpoint, request, &clock, limits).await;
                 }
                 Opened::Http2(stream) => stream,
             },

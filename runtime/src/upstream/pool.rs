@@ -114,9 +114,9 @@ impl Pool {
     }
 
     /// What is free for a newcomer, who does not pass those in line.
-    pub(super) fn free(self: &Rc<Self>) -> Result<Option<Grant>, Fault> {
+    pub(super) fn free(self: &Rc<Self>, now: Instant) -> Result<Option<Grant>, Fault> {
         if self.line.is_empty() {
-            self.take()
+            self.take(now)
         } else {
             Ok(None)
         }
@@ -136,11 +136,11 @@ impl Pool {
     }
 
     /// What is free right now. An error means that waiting would be in vain.
-    fn take(self: &Rc<Self>) -> Result<Option<Grant>, Fault> {
+    fn take(self: &Rc<Self>, now: Instant) -> Result<Option<Grant>, Fault> {
         if let Some(stream) = self.take_stream() {
             return Ok(Some(Grant::Stream(stream)));
         }
-        if let Some(connection) = self.take_idle() {
+        if let Some(connection) = self.take_idle(now) {
             return Ok(Some(Grant::Reused(connection)));
         }
         Ok(self.take_slot()?.map(Grant::Dial))
@@ -154,12 +154,11 @@ impl Pool {
     }
 
     /// The youngest idle connection that is neither too old nor closed by its peer.
-    fn take_idle(&self) -> Option<Box<Connection>> {
-        let now = Instant::now();
+    fn take_idle(&self, now: Instant) -> Option<Box<Connection>> {
         loop {
             let Idle { connection, since } = self.state.borrow_mut().idle.pop()?;
             self.count_idle(-1);
-            let idle = now.duration_since(since);
+            let idle = now.saturating_duration_since(since);
             if idle < connection.idle_limit() && (idle < FRESH || connection.is_quiet()) {
                 return Some(connection);
             }
@@ -213,7 +212,7 @@ impl Pool {
             return;
         }
         while !self.line.is_empty() {
-            let grant = match self.take() {
+            let grant = match self.take(Instant::now()) {
                 Ok(Some(grant)) => grant,
                 Ok(None) => break,
                 Err(fault) => Grant::Failed(fault),

@@ -123,9 +123,8 @@ impl Vitals {
 /// Looks at every worker several times a second until all have ended (`all_ended` is then disconnected), and logs
 /// when a loop stops turning and when it turns again.
 ///
-/// A loop that is late is woken first: on busy machines monoio 0.2.4 was seen asleep in the kernel up to three
-/// seconds past its next timer, with nothing else to wake it. A job that does nothing is enough, because timers
-/// are looked at after every sleep.
+/// A loop that is late is woken first, by a job that does nothing: should a wake-up ever be lost in the kernel or in
+/// the runtime, the calls that wait for it wait half a second and not for ever.
 pub(super) fn watch(workers: &[Arc<Vitals>], wake: impl Fn(usize), all_ended: &Receiver<()>) {
     let every = Duration::from_millis(HEARTBEAT_MS);
     while all_ended.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {

@@ -55,6 +55,12 @@ impl<S: Service> Connection<'_, S> {
             Framing::Length(n) => Some(n as usize),
             Framing::Chunked => None,
         };
+        if let Some(length) = length
+            && length <= self.buf.len()
+        {
+            // The usual case: it came with its head.
+            return (Ok(self.buf.split_to(length).freeze()), Unread::Nothing);
+        }
         let deadline = Instant::now() + super::millis(self.hall.limits.body_timeout_ms);
         if expects && self.buf.is_empty() {
             let asked = self.stream.write_all(Bytes::from_static(CONTINUE));

@@ -14,7 +14,7 @@ mod outgoing;
 use super::{Hall, linger, millis, wait};
 use crate::{
     http::{Admitted, Head, HeadFault, Peer, Response, Service},
-    io::{self, Stream},
+    io::{self, Deadline, Stream},
     worker::signal::Watch,
 };
 use bytes::BytesMut;
@@ -46,6 +46,7 @@ pub(super) async fn serve<S: Service>(hall: &Rc<Hall<S>>, stream: Stream, buf: B
         stream,
         buf,
         out: Vec::new(),
+        deadline: Deadline::default(),
         peer,
         watch,
         gone: false,
@@ -82,6 +83,8 @@ struct Connection<'h, S> {
     buf: BytesMut,
     /// Memory for the next write.
     out: Vec<u8>,
+    /// Of one wait after the other.
+    deadline: Deadline,
     peer: Peer,
     watch: Watch,
     /// The client closed its side.
@@ -117,6 +120,7 @@ impl<S: Service> Connection<'_, S> {
                 After::Next => {}
                 other => {
                     self.out = Vec::new();
+                    self.deadline.forget();
                     return other;
                 }
             }
@@ -159,7 +163,8 @@ impl<S: Service> Connection<'_, S> {
             if self.buf.is_empty() {
                 let (idle, grace) = (millis(limits.idle_timeout_ms), millis(limits.linger_timeout_ms));
                 let buf = std::mem::take(&mut self.buf);
-                match wait::soon(&mut self.stream, buf, &self.watch, idle, grace).await {
+                let (stream, pause) = (&mut self.stream, &mut self.deadline);
+                match wait::soon(stream, pause, buf, &self.watch, idle, grace).await {
                     wait::Soon::Bytes(buf) => self.buf = buf,
                     wait::Soon::Quiet => {
                         self.stream.release();
@@ -242,8 +247,8 @@ impl<S: Service> Connection<'_, S> {
     /// bound; beyond it we stop looking (and reading), and a lost client shows when we write.
     async fn attended<F: Future + ?Sized>(&mut self, mut work: Pin<&mut F>) -> Option<F::Output> {
         let limits = &self.hall.limits;
-        let delay = pin!(io::sleep(millis(limits.watch_after_ms)));
-        if let Ok(output) = io::first(work.as_mut(), delay).await {
+        let unwatched = Instant::now() + millis(limits.watch_after_ms);
+        if let Ok(output) = self.deadline.bound(unwatched, work.as_mut()).await {
             return Some(output);
         }
         while self.buf.len() < limits.watch_bytes_max {

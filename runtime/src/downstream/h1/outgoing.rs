@@ -18,6 +18,7 @@ use std::{
     future::{Future, poll_fn},
     pin::Pin,
     task::Poll,
+    time::Instant,
 };
 
 /// Room for a usual head.
@@ -168,7 +169,8 @@ impl<S: Service> Connection<'_, S> {
 
     async fn send(&mut self, out: Vec<u8>) -> Result<(), Unfinished> {
         let stall = super::millis(self.hall.limits.write_stall_timeout_ms);
-        let (written, out) = self.stream.write_vec_within(out, stall).await;
+        let at = Instant::now() + stall;
+        let (written, out) = self.stream.write_vec_within(out, at, stall).await;
         self.out = out;
         written.map_err(|error| self.unsent(&error))
     }

@@ -21,7 +21,7 @@ use super::{
     pool::Slot,
     request::Request,
 };
-use crate::io::{self, Stream};
+use crate::io::{self, Deadline, Stream};
 use bytes::{Bytes, BytesMut};
 use ringway_core::limits::{INFORMATIONAL_MAX, UPSTREAM_COALESCE_BYTES, UPSTREAM_READ_BYTES, UpstreamLimits};
 use ringway_proto::{
@@ -45,6 +45,8 @@ pub(super) struct Connection {
     out: Vec<u8>,
     slot: Slot,
     idle_limit: Duration,
+    /// Of one answer after the other.
+    deadline: Deadline,
 }
 
 /// Sends `request` and awaits the response head. Dropping this, or the body it gives, closes the connection.
@@ -80,11 +82,15 @@ pub(super) async fn exchange(
         fields_max: limits.head_fields_max,
     };
     let was_head = request.method == Method::Head;
-    let reading = end.bound(connection.read_head(was_head, head_limits)).await;
+    let mut deadline = std::mem::take(&mut connection.deadline);
+    let reading = deadline
+        .bound(end.at, connection.read_head(was_head, head_limits))
+        .await;
+    connection.deadline = deadline;
     let head = match (reading, early.is_some()) {
         (Ok(Ok(head)), _) => head,
         (Ok(Err(fault)), false) => return Err(fault.into()),
-        (Err(kind), false) => return Err(End::fault(kind, true, "response head").into()),
+        (Err(io::Elapsed), false) => return Err(End::fault(end.kind, true, "response head").into()),
         (_, true) => {
             let broken = Fault::sent(FaultKind::Reset, "the request could not be written whole");
             return Err(early.unwrap_or(broken).into());
@@ -113,6 +119,7 @@ impl Connection {
             out: Vec::new(),
             slot,
             idle_limit: own_idle_limit(limits),
+            deadline: Deadline::default(),
         })
     }
 
@@ -124,6 +131,8 @@ impl Connection {
     /// Gives up the memory kept for the next call.
     pub(super) fn release(&mut self) {
         (self.buf, self.out) = (BytesMut::new(), Vec::new());
+        self.deadline.forget();
+        self.stream.release();
     }
 
     /// Whether the peer has neither closed it nor said anything unasked. One system call.
@@ -173,8 +182,8 @@ impl Connection {
     ) -> Result<(), Unwritten> {
         let (first, coalesced) = self.render(endpoint, request).map_err(Unwritten::Fault)?;
         let before = self.stream.bytes_accepted();
-        let (stall, late) = clock.stall();
-        let (written, first) = self.stream.write_vec_within(first, stall).await;
+        let End { at, kind: late } = clock.write();
+        let (written, first) = self.stream.write_vec_within(first, at, clock.idle).await;
         self.out = first;
         let written = match written {
             // Boxed: few requests are so long.
@@ -211,7 +220,9 @@ impl Connection {
         // that what is not HTTP is known at once.
         let mut parsed_to = 0;
         loop {
-            if parsed_to == 0
+            if self.buf.is_empty() {
+                // Nothing to look at yet.
+            } else if parsed_to == 0
                 || self.buf[parsed_to..].contains(&b'\n')
                 || self.buf.len() > limits.head_bytes_max
             {
@@ -256,7 +267,8 @@ impl Connection {
 
     async fn read(&mut self) -> IoResult<usize> {
         let mut buf = std::mem::take(&mut self.buf);
-        if buf.capacity() - buf.len() < UPSTREAM_READ_BYTES / 4 {
+        // From the front of the last answer's memory, if nobody holds a piece of it any more: it is still in the cache.
+        if !buf.try_reclaim(UPSTREAM_READ_BYTES) && buf.capacity() - buf.len() < UPSTREAM_READ_BYTES / 4 {
             buf.reserve(UPSTREAM_READ_BYTES);
         }
         let (result, buf) = self.stream.read_append(buf).await;
@@ -330,7 +342,7 @@ mod tests {
                 let endpoint = Arc::new(endpoint.expect("valid"));
                 let pool = pools.shared.pool(&endpoint, CredentialId(0));
                 let clock = Clock::start(endpoint.timeouts(), false);
-                let Ok(Some(Grant::Dial(slot))) = pool.free() else {
+                let Ok(Some(Grant::Dial(slot))) = pool.free(clock.now) else {
                     panic!("nothing was open")
                 };
                 let stream = connect_tcp(address).await.expect("connects");
