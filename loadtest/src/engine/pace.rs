@@ -27,6 +27,9 @@ const AWAKE_MAX: Duration = Duration::from_micros(80);
 /// about one in twenty wakes too late.
 const LONGER: Duration = Duration::from_micros(8);
 const SHORTER: Duration = Duration::from_nanos(400);
+/// A turn of the loop with nothing to do takes a microsecond or two. In one that took longer somebody else had the
+/// core, and that is no CPU time of ours.
+const TURN_MAX: Duration = Duration::from_micros(4);
 /// A sleeper looks up this often, for orders to stop.
 const NAP_MAX: Duration = Duration::from_millis(100);
 
@@ -78,7 +81,7 @@ impl Pace {
             tokio::task::yield_now().await;
             let then = Instant::now();
             if work.get() == before {
-                self.spun.set(self.spun.get() + (then - now));
+                self.spun.set(self.spun.get() + (then - now).min(TURN_MAX));
             }
             now = then;
         }
