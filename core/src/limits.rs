@@ -325,6 +325,8 @@ pub const HTTP2_CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
 pub const HTTP2_RESET_STREAMS_MAX: usize = 300;
 /// One read of an HTTP/1.1 upstream: most answers fit in one.
 pub const UPSTREAM_READ_BYTES: usize = 16 << 10;
+/// One read of an HTTP/1.1 upstream whose reads come back full: it is what a stream of a long answer holds in memory.
+pub const UPSTREAM_READ_BYTES_MAX: usize = 128 << 10;
 /// A request body up to this size is copied behind its head, so that both leave in one write.
 pub const UPSTREAM_COALESCE_BYTES: usize = 16 << 10;
 /// A second address is tried when the first has not answered in this time (RFC 8305 §5 recommends 250 ms).

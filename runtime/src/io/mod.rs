@@ -19,6 +19,7 @@
 mod driver;
 mod listener;
 mod poll;
+mod recycled;
 mod socket;
 mod stream;
 mod task;
@@ -31,6 +32,7 @@ mod wheel;
 pub use driver::{Driver, Running, run, running};
 pub use listener::{TcpListener, bind_std, check_free, keep_alive};
 pub use poll::PollStream;
+pub use recycled::{recycle, recycled};
 pub use socket::ReadUntil;
 pub use stream::{Stream, connect_tcp, connect_unix};
 pub use task::{Task, first, race, spawn, yield_now};

@@ -6,7 +6,10 @@
 //! (RFC 9112 §8).
 
 use super::Connection;
-use crate::http::{Body, BodyStream, Response, Service};
+use crate::{
+    http::{Body, BodyStream, Response, Service},
+    io,
+};
 use bytes::Bytes;
 use ringway_core::limits::ANSWER_GATHER_BYTES;
 use ringway_proto::{
@@ -61,6 +64,8 @@ impl<S: Service> Connection<'_, S> {
             self.send(out).await?;
             return Ok(again);
         }
+        // Pieces of the buffer that the server's answer was read into, which may be read into again.
+        drop(headers);
         match body {
             _ if shape.to_head || framing == ResponseFraming::None => self.send(out).await?,
             Body::Empty => self.send(out).await?,
@@ -153,10 +158,14 @@ impl<S: Service> Connection<'_, S> {
     async fn send_with(&mut self, mut out: Vec<u8>, data: Bytes) -> Result<(), Unfinished> {
         if data.len() <= ANSWER_GATHER_BYTES {
             out.extend_from_slice(&data);
+            drop(data);
             return self.send(out).await;
         }
         self.send(out).await?;
-        self.send_bytes(data).await
+        let sent = data.clone();
+        self.send_bytes(data).await?;
+        io::recycle(sent);
+        Ok(())
     }
 
     /// An empty buffer: the memory of the last answer, or new.

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::http::LocalFuture;
 use bytes::{Bytes, BytesMut};
+use ringway_core::limits::UPSTREAM_READ_BYTES;
 use ringway_proto::{
     chunked::{Chunk, Decoder},
     http1::{ResponseFraming, ResponseHead},
@@ -37,6 +38,10 @@ pub(super) fn respond(
     let body = match length.and_then(here) {
         Some(whole) => {
             let data = connection.buf.split_to(whole).freeze();
+            if whole > UPSTREAM_READ_BYTES && connection.buf.is_empty() {
+                // The memory goes with the body; the connection gets other when it is used again.
+                connection.buf = BytesMut::new();
+            }
             free(connection, reusable);
             ResponseBody::whole(data)
         }

@@ -23,7 +23,9 @@ use super::{
 };
 use crate::io::{self, Deadline, Stream};
 use bytes::{Bytes, BytesMut};
-use ringway_core::limits::{INFORMATIONAL_MAX, UPSTREAM_COALESCE_BYTES, UPSTREAM_READ_BYTES, UpstreamLimits};
+use ringway_core::limits::{
+    INFORMATIONAL_MAX, UPSTREAM_COALESCE_BYTES, UPSTREAM_READ_BYTES, UPSTREAM_READ_BYTES_MAX, UpstreamLimits,
+};
 use ringway_proto::{
     http::{Headers, Method},
     http1::{
@@ -41,6 +43,8 @@ pub(super) struct Connection {
     /// Received and not yet read as anything. Empty whenever the connection is idle, but keeps its memory for a
     /// while ([`Connection::release`]).
     buf: BytesMut,
+    /// Bytes asked for with the next read.
+    room: usize,
     /// Memory for the next request.
     out: Vec<u8>,
     slot: Slot,
@@ -116,6 +120,7 @@ impl Connection {
         Box::new(Self {
             stream,
             buf: BytesMut::new(),
+            room: UPSTREAM_READ_BYTES,
             out: Vec::new(),
             slot,
             idle_limit: own_idle_limit(limits),
@@ -131,6 +136,7 @@ impl Connection {
     /// Gives up the memory kept for the next call.
     pub(super) fn release(&mut self) {
         (self.buf, self.out) = (BytesMut::new(), Vec::new());
+        self.room = UPSTREAM_READ_BYTES;
         self.deadline.forget();
         self.stream.release();
     }
@@ -268,11 +274,24 @@ impl Connection {
     async fn read(&mut self) -> IoResult<usize> {
         let mut buf = std::mem::take(&mut self.buf);
         // From the front of the last answer's memory, if nobody holds a piece of it any more: it is still in the cache.
-        if !buf.try_reclaim(UPSTREAM_READ_BYTES) && buf.capacity() - buf.len() < UPSTREAM_READ_BYTES / 4 {
-            buf.reserve(UPSTREAM_READ_BYTES);
+        if !buf.try_reclaim(self.room) && buf.capacity() - buf.len() < self.room / 4 {
+            if buf.is_empty() && self.room > UPSTREAM_READ_BYTES {
+                buf = io::recycled(self.room);
+            } else {
+                buf.reserve(self.room);
+            }
         }
+        let room = buf.capacity() - buf.len();
         let (result, buf) = self.stream.read_append(buf).await;
         self.buf = buf;
+        if let Ok(n) = result {
+            // Doubled while reads come back full, halved while they come back near empty.
+            self.room = match n {
+                n if n == room && room >= self.room => (2 * self.room).min(UPSTREAM_READ_BYTES_MAX),
+                n if n < self.room / 8 => (self.room / 2).max(UPSTREAM_READ_BYTES),
+                _ => self.room,
+            };
+        }
         result
     }
 

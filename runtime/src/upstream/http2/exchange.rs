@@ -62,7 +62,7 @@ pub(in super::super) async fn exchange(
             awaited.map_err(|kind| End::fault(kind, true, "response head"))??
         }
     };
-    live.respond(head, *clock)
+    live.respond(head, *clock).await
 }
 
 /// A stream in use. Dropped before both sides are done, it is reset.
@@ -83,6 +83,8 @@ pub(in super::super) struct Http2Body {
     length: Option<u64>,
     /// Bytes given to the caller whose window has not been given back: they were still in use.
     unreleased: usize,
+    /// Came with the head.
+    ahead: Option<Bytes>,
     /// When the wait for the next chunk began; a caller may give up waiting and come back.
     waiting_since: Option<Instant>,
 }
@@ -151,7 +153,7 @@ impl Live {
         head.map_err(|error| self.failed(&error))
     }
 
-    fn respond(mut self, head: http::Response<RecvStream>, clock: Clock) -> Result<Response, Failed> {
+    async fn respond(mut self, head: http::Response<RecvStream>, clock: Clock) -> Result<Response, Failed> {
         let (parts, recv) = head.into_parts();
         self.received_all = recv.is_end_stream();
         self.recv = Some(recv);
@@ -166,22 +168,53 @@ impl Live {
             .headers
             .get("content-length")
             .and_then(|v| v.to_str().ok()?.parse().ok());
-        let body = if self.received_all {
-            ResponseBody::whole(bytes::Bytes::new())
-        } else {
-            ResponseBody::http2(Http2Body {
+        let body = match self.at_hand().await? {
+            Some(piece) if self.received_all => ResponseBody::whole(piece),
+            piece => ResponseBody::http2(Http2Body {
                 live: self,
                 clock,
                 length,
                 unreleased: 0,
+                ahead: piece,
                 waiting_since: None,
-            })
+            }),
         };
         Ok(Response {
             status: parts.status.as_u16(),
             headers,
             body,
         })
+    }
+
+    /// The piece of the body that came with the head, if one did; small bodies come whole.
+    async fn at_hand(&mut self) -> Result<Option<Bytes>, Failed> {
+        if self.received_all {
+            self.recv = None;
+            return Ok(Some(Bytes::new()));
+        }
+        let Some(recv) = self.recv.as_mut() else {
+            return Ok(None);
+        };
+        let piece = match poll_fn(|cx| Poll::Ready(recv.poll_data(cx))).await {
+            Poll::Pending => return Ok(None),
+            Poll::Ready(None) => Bytes::new(),
+            Poll::Ready(Some(Ok(piece))) => {
+                if !recv.is_end_stream() {
+                    return Ok(Some(piece));
+                }
+                piece
+            }
+            Poll::Ready(Some(Err(error))) => {
+                let mut failed = self.failed(&error);
+                self.recv = None;
+                // An answer has begun, so the request was processed whatever the error says.
+                failed.fault.sent = true;
+                return Err(failed.fault.into());
+            }
+        };
+        self.received_all = true;
+        self.recv = None;
+        Ok(Some(piece))
     }
 
     fn connection(&self) -> Option<&Http2> {
@@ -250,6 +283,12 @@ impl Http2Body {
 
     /// The next piece; the peer may send as much again only now, when the last one has been dealt with.
     pub(in super::super) async fn chunk(&mut self) -> Option<Result<Bytes, Fault>> {
+        if let Some(piece) = self.ahead.take() {
+            self.unreleased = piece.len();
+            if !piece.is_empty() {
+                return Some(Ok(piece));
+            }
+        }
         loop {
             let recv = self.live.recv.as_mut()?;
             if self.unreleased > 0 {
@@ -298,7 +337,7 @@ impl Http2Body {
 
     /// Whether the body was read to its end (or failed).
     pub(in super::super) fn is_done(&self) -> bool {
-        self.live.recv.is_none()
+        self.live.recv.is_none() && self.ahead.is_none()
     }
 }
 
