@@ -146,7 +146,9 @@ impl<S: Service> Connection<'_, S> {
             out.extend_from_slice(&chunk);
         } else {
             self.send(out).await?;
+            let sent = chunk.clone();
             self.send_bytes(chunk).await?;
+            io::recycle(sent);
             out = self.blank();
         }
         if chunked {

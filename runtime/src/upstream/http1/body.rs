@@ -38,10 +38,6 @@ pub(super) fn respond(
     let body = match length.and_then(here) {
         Some(whole) => {
             let data = connection.buf.split_to(whole).freeze();
-            if whole > UPSTREAM_READ_BYTES && connection.buf.is_empty() {
-                // The memory goes with the body; the connection gets other when it is used again.
-                connection.buf = BytesMut::new();
-            }
             free(connection, reusable);
             ResponseBody::whole(data)
         }
@@ -63,7 +59,11 @@ pub(super) fn respond(
 }
 
 /// Gives a connection back whose body is complete, unless something stands behind the body.
-fn free(connection: Box<Connection>, reusable: bool) {
+fn free(mut connection: Box<Connection>, reusable: bool) {
+    if connection.room > UPSTREAM_READ_BYTES && connection.buf.is_empty() {
+        // Large memory goes with the body; the next call takes what came free last and is still in the cache.
+        connection.buf = BytesMut::new();
+    }
     if reusable
         && connection.buf.is_empty()
         && let Some(pool) = connection.slot.pool()
