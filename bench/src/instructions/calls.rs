@@ -16,6 +16,8 @@ use std::{
     net::SocketAddr,
     path::Path,
     process::{Child, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
 
 /// One kind of call.
@@ -77,8 +79,27 @@ const fn call(name: &'static str, client: Era, server: Speaks, asks: Asks) -> Ca
 const WARM_UP: u32 = 20;
 
 impl Call {
-    /// One run of `rounds` calls, with callgrind's files in `folder`. Gives the counts by thread.
-    pub fn run(&self, program: &Path, folder: &Path, rounds: u32) -> Result<BTreeMap<u32, Count>, Failure> {
+    /// The shorter and the longer run, with callgrind's files in `folder`; each gives its counts by thread.
+    ///
+    /// A worker has timers, which cost something by the second and not by the call. The longer run goes first, and
+    /// the shorter one then stays as long as that took, so that the timers' part is in both.
+    pub fn run_twice(
+        &self,
+        program: &Path,
+        folder: &Path,
+    ) -> Result<(BTreeMap<u32, Count>, BTreeMap<u32, Count>), Failure> {
+        let (longer, took) = self.run(program, folder, 2 * self.rounds, Duration::ZERO)?;
+        let (shorter, _) = self.run(program, folder, self.rounds, took)?;
+        Ok((shorter, longer))
+    }
+
+    fn run(
+        &self,
+        program: &Path,
+        folder: &Path,
+        rounds: u32,
+        stay: Duration,
+    ) -> Result<(BTreeMap<u32, Count>, Duration), Failure> {
         let (listener, upstream) = peers::listener()?;
         let path = folder.join("document.json");
         let document = documents::small(&format!("http://{upstream}/mcp"), self.server);
@@ -101,14 +122,14 @@ impl Call {
             Asks::UnknownTool | Asks::List => Answers::Small,
         };
         peers::upstream(listener, answers, child.id());
-        let talked = self.talk(&mut child, rounds);
+        let talked = self.talk(&mut child, rounds, stay);
         if talked.is_err() {
             // It may hang; what it would still say is of no use.
             let _ = child.kill();
         }
         drop(child.stdin.take());
         let ended = child.wait().map_err(Failure::Valgrind)?;
-        talked?;
+        let took = talked?;
         if !ended.success() {
             return Err(Failure::Case {
                 what: self.name.to_owned(),
@@ -116,10 +137,11 @@ impl Call {
                 said: String::new(),
             });
         }
-        callgrind::read(&out)
+        Ok((callgrind::read(&out)?, took))
     }
 
-    fn talk(&self, child: &mut Child, rounds: u32) -> Result<(), Failure> {
+    /// Talks to the gateway, and stays at least so long; tells how long the talk took.
+    fn talk(&self, child: &mut Child, rounds: u32, stay: Duration) -> Result<Duration, Failure> {
         let mut first = String::new();
         let mut said = BufReader::new(
             child
@@ -131,13 +153,16 @@ impl Call {
         let address: Option<SocketAddr> = read.ok().and_then(|_| first.trim().parse().ok());
         let address =
             address.ok_or_else(|| Failure::Peer(format!("{}: the gateway did not start", self.name)))?;
+        let began = Instant::now();
         let mut client = Client::connect(address, child.id())?;
         let request = self.request(&mut client)?;
         for _ in 0..WARM_UP + rounds {
             let answer = client.call(&request)?;
             peers::judge(&answer, self.asks != Asks::UnknownTool)?;
         }
-        Ok(())
+        let took = began.elapsed();
+        thread::sleep(stay.saturating_sub(took));
+        Ok(took)
     }
 
     fn request(&self, client: &mut Client) -> Result<Vec<u8>, Failure> {

@@ -142,15 +142,13 @@ impl Case {
     }
 
     fn cost(&self, program: &Path, folder: &Path) -> Result<Cost, Failure> {
-        let rounds = match self {
-            Self::Work(work) => work.rounds,
-            Self::Call(call) => call.rounds,
+        let (rounds, (shorter, longer)) = match self {
+            Self::Work(work) => {
+                let run = |rounds| run_work(work, program, folder, rounds);
+                (work.rounds, (run(work.rounds)?, run(2 * work.rounds)?))
+            }
+            Self::Call(call) => (call.rounds, call.run_twice(program, folder)?),
         };
-        let run = |rounds| match self {
-            Self::Work(work) => run_work(work, program, folder, rounds),
-            Self::Call(call) => call.run(program, folder, rounds),
-        };
-        let (shorter, longer) = (run(rounds)?, run(2 * rounds)?);
         Ok(of_the_busiest(&shorter, &longer, rounds))
     }
 }
