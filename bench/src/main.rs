@@ -23,9 +23,6 @@ enum Command {
     /// One case of `instructions`, to be run under callgrind.
     #[command(hide = true)]
     InstructionsRun(instructions::RunArgs),
-    /// The data plane of a whole call, to be run under callgrind.
-    #[command(hide = true)]
-    InstructionsGateway(instructions::gateway::Args),
 }
 
 fn main() -> ExitCode {
@@ -34,6 +31,5 @@ fn main() -> ExitCode {
         Command::Peer(args) => compare::run_peer(args),
         Command::Instructions(args) => instructions::run(&args),
         Command::InstructionsRun(args) => instructions::run_case(&args),
-        Command::InstructionsGateway(args) => instructions::gateway::run(&args),
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{
     callgrind::{self, Count, Failure},
+    gateway::Gateway,
     peers::{self, Answers, Client},
 };
 use ringway_bench::corpus::{
@@ -11,11 +12,7 @@ use ringway_bench::corpus::{
 use ringway_proto::revision::Era;
 use std::{
     collections::BTreeMap,
-    fs,
-    io::{BufRead as _, BufReader},
-    net::SocketAddr,
     path::Path,
-    process::{Child, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -79,7 +76,7 @@ const fn call(name: &'static str, client: Era, server: Speaks, asks: Asks) -> Ca
 const WARM_UP: u32 = 20;
 
 impl Call {
-    /// The shorter and the longer run, with callgrind's files in `folder`; each gives its counts by thread.
+    /// The shorter and the longer run of the gateway `program`, with callgrind's files in `folder`; each gives its counts by thread.
     ///
     /// A worker has timers, which cost something by the second and not by the call. The longer run goes first, and
     /// the shorter one then stays as long as that took, so that the timers' part is in both.
@@ -101,60 +98,23 @@ impl Call {
         stay: Duration,
     ) -> Result<(BTreeMap<u32, Count>, Duration), Failure> {
         let (listener, upstream) = peers::listener()?;
-        let path = folder.join("document.json");
         let document = documents::small(&format!("http://{upstream}/mcp"), self.server);
-        let text = serde_json::to_string(&document).map_err(|e| Failure::Peer(e.to_string()))?;
-        fs::write(&path, text).map_err(|error| Failure::File {
-            path: path.clone(),
-            error,
-        })?;
         let out = folder.join(format!("{}.{rounds}", self.name));
-        let mut child = callgrind::command(program, &out)
-            .arg("instructions-gateway")
-            .arg(&path)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .map_err(Failure::Valgrind)?;
+        let gateway = Gateway::start(program, &document, folder, &out)?;
         let answers = match self.asks {
             Asks::Tool(answers) => answers,
             Asks::UnknownTool | Asks::List => Answers::Small,
         };
-        peers::upstream(listener, answers, child.id());
-        let talked = self.talk(&mut child, rounds, stay);
-        if talked.is_err() {
-            // It may hang; what it would still say is of no use.
-            let _ = child.kill();
-        }
-        drop(child.stdin.take());
-        let ended = child.wait().map_err(Failure::Valgrind)?;
-        let took = talked?;
-        if !ended.success() {
-            return Err(Failure::Case {
-                what: self.name.to_owned(),
-                status: ended.to_string(),
-                said: String::new(),
-            });
-        }
+        peers::upstream(listener, answers, gateway.process());
+        let took = self.talk(&gateway, rounds, stay)?;
+        gateway.stop()?;
         Ok((callgrind::read(&out)?, took))
     }
 
     /// Talks to the gateway, and stays at least so long; tells how long the talk took.
-    fn talk(&self, child: &mut Child, rounds: u32, stay: Duration) -> Result<Duration, Failure> {
-        let mut first = String::new();
-        let mut said = BufReader::new(
-            child
-                .stdout
-                .take()
-                .ok_or_else(|| Failure::Peer("no stdout".to_owned()))?,
-        );
-        let read = said.read_line(&mut first);
-        let address: Option<SocketAddr> = read.ok().and_then(|_| first.trim().parse().ok());
-        let address =
-            address.ok_or_else(|| Failure::Peer(format!("{}: the gateway did not start", self.name)))?;
+    fn talk(&self, gateway: &Gateway, rounds: u32, stay: Duration) -> Result<Duration, Failure> {
         let began = Instant::now();
-        let mut client = Client::connect(address, child.id())?;
+        let mut client = Client::connect(gateway.address, gateway.process())?;
         let request = self.request(&mut client)?;
         for _ in 0..WARM_UP + rounds {
             let answer = client.call(&request)?;

@@ -2,16 +2,16 @@
 //! call costs, against `bench/instructions.toml`.
 //!
 //! Every case runs twice under callgrind, the second time with twice the rounds; the difference is what a round
-//! costs ([`callgrind`]). The rooms and formats are cases in one process (`instructions-run`); whole calls go
-//! through a data plane in a process of its own (`instructions-gateway`, [`gateway`]) whose peers live in this one
-//! ([`peers`]), and the thread that did the calls, the worker, is the one that is counted.
+//! costs ([`callgrind`]). Rooms and formats are done in a process of this program (`instructions-run`); whole calls go
+//! through the gateway's own binary ([`gateway`]) between peers that live in this process ([`peers`]), and the thread
+//! that did the calls, the worker, is the one that is counted.
 //!
 //! `docs/benchmarks.md` tells how to read the table and when to bless.
 
 mod baseline;
 mod callgrind;
 mod calls;
-pub mod gateway;
+mod gateway;
 mod peers;
 mod quiet;
 
@@ -118,6 +118,12 @@ fn count_and_compare(args: &Args) -> Result<ExitCode, Failure> {
     })
 }
 
+/// What runs under callgrind.
+struct Programs {
+    own: PathBuf,
+    gateway: PathBuf,
+}
+
 /// A piece of work or a whole call.
 #[derive(Clone, Copy)]
 enum Case {
@@ -141,13 +147,13 @@ impl Case {
         }
     }
 
-    fn cost(&self, program: &Path, folder: &Path) -> Result<Cost, Failure> {
+    fn cost(&self, programs: &Programs, folder: &Path) -> Result<Cost, Failure> {
         let (rounds, (shorter, longer)) = match self {
             Self::Work(work) => {
-                let run = |rounds| run_work(work, program, folder, rounds);
+                let run = |rounds| run_work(work, &programs.own, folder, rounds);
                 (work.rounds, (run(work.rounds)?, run(2 * work.rounds)?))
             }
-            Self::Call(call) => (call.rounds, call.run_twice(program, folder)?),
+            Self::Call(call) => (call.rounds, call.run_twice(&programs.gateway, folder)?),
         };
         Ok(of_the_busiest(&shorter, &longer, rounds))
     }
@@ -191,7 +197,11 @@ fn count_all(cases: &[Case], keep: Option<&Path>) -> Result<BTreeMap<String, Cos
         let path = path.to_owned();
         move |error| Failure::File { path, error }
     };
-    let program = std::env::current_exe().map_err(in_folder(Path::new("/proc/self/exe")))?;
+    let own = std::env::current_exe().map_err(in_folder(Path::new("/proc/self/exe")))?;
+    let programs = Programs {
+        gateway: gateway::build(&own)?,
+        own,
+    };
     let temporary = tempfile::tempdir().map_err(in_folder(&std::env::temp_dir()))?;
     let folder = keep.unwrap_or(temporary.path());
     let next = AtomicUsize::new(0);
@@ -200,7 +210,7 @@ fn count_all(cases: &[Case], keep: Option<&Path>) -> Result<BTreeMap<String, Cos
         while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
             let own = folder.join(case.name());
             fs::create_dir_all(&own).map_err(in_folder(&own))?;
-            let cost = case.cost(&program, &own)?;
+            let cost = case.cost(&programs, &own)?;
             let mut costs = costs.lock().unwrap_or_else(PoisonError::into_inner);
             costs.insert(case.name().to_owned(), cost);
         }
