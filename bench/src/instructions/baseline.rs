@@ -14,6 +14,8 @@ use std::{
 /// What a cost may differ by: a tenth of it is noise of hash tables' seeds, the rest lets a change of one room
 /// move code of its neighbours about.
 pub const TOLERANCE: f64 = 0.03;
+/// What a cost may differ by in any case: three in a hundred of a room that answers with a bit are no instruction.
+const INSTRUCTIONS_TOLERANCE: f64 = 20.0;
 /// What the number of allocations may differ by: below a whole one it is a container that grows now and then.
 const ALLOCATIONS_TOLERANCE: f64 = 0.5;
 
@@ -80,9 +82,10 @@ impl Standing {
         };
         let (old, new) = (before.instructions as f64, now.instructions as f64);
         let grown = now.allocations - before.allocations;
-        if new > old * (1.0 + TOLERANCE) || grown > ALLOCATIONS_TOLERANCE {
+        let tolerance = (old * TOLERANCE).max(INSTRUCTIONS_TOLERANCE);
+        if new > old + tolerance || grown > ALLOCATIONS_TOLERANCE {
             Self::Worse
-        } else if new < old * (1.0 - TOLERANCE) || grown < -ALLOCATIONS_TOLERANCE {
+        } else if new < old - tolerance || grown < -ALLOCATIONS_TOLERANCE {
             Self::Better
         } else {
             Self::Same
@@ -229,6 +232,12 @@ mod tests {
         assert!(planted.fails());
         assert!(planted.to_string().contains("+3.01 %"), "{planted}");
         assert!(planted.to_string().contains("WORSE"), "{planted}");
+    }
+
+    #[test]
+    fn a_few_instructions_of_a_tiny_room_are_nobodys() {
+        assert!(!compared(&[("a", 66, 0.0)], &[("a", 86, 0.0)]).fails());
+        assert!(compared(&[("a", 66, 0.0)], &[("a", 87, 0.0)]).fails());
     }
 
     #[test]

@@ -23,6 +23,9 @@ pub struct Count {
     pub allocations: BTreeMap<Site, u64>,
 }
 
+/// The counts of a process, by callgrind's number of the thread.
+pub type Threads = BTreeMap<u32, Count>;
+
 /// Where memory was asked for: our innermost function, and what it called to get there when that is another crate's.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Site(pub String);
@@ -72,8 +75,8 @@ pub fn command(program: &Path, out: &Path) -> Command {
     command
 }
 
-/// What each thread of a finished run did, by callgrind's number of the thread.
-pub fn read(out: &Path) -> Result<BTreeMap<u32, Count>, Failure> {
+/// What each thread of a finished run did.
+pub fn read(out: &Path) -> Result<Threads, Failure> {
     let folder = out.parent().unwrap_or(Path::new("."));
     let name = out.file_name().and_then(|n| n.to_str()).unwrap_or_default();
     let failed = |error| Failure::File {

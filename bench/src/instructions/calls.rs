@@ -1,7 +1,7 @@
 //! Whole calls through the data plane: what is asked, of whom, and how one run of it goes.
 
 use super::{
-    callgrind::{self, Count, Failure},
+    callgrind::{self, Failure, Threads},
     gateway::Gateway,
     peers::{self, Answers, Client},
 };
@@ -11,7 +11,6 @@ use ringway_bench::corpus::{
 };
 use ringway_proto::revision::Era;
 use std::{
-    collections::BTreeMap,
     path::Path,
     thread,
     time::{Duration, Instant},
@@ -80,11 +79,7 @@ impl Call {
     ///
     /// A worker has timers, which cost something by the second and not by the call. The longer run goes first, and
     /// the shorter one then stays as long as that took, so that the timers' part is in both.
-    pub fn run_twice(
-        &self,
-        program: &Path,
-        folder: &Path,
-    ) -> Result<(BTreeMap<u32, Count>, BTreeMap<u32, Count>), Failure> {
+    pub fn run_twice(&self, program: &Path, folder: &Path) -> Result<(Threads, Threads), Failure> {
         let (longer, took) = self.run(program, folder, 2 * self.rounds, Duration::ZERO)?;
         let (shorter, _) = self.run(program, folder, self.rounds, took)?;
         Ok((shorter, longer))
@@ -96,7 +91,7 @@ impl Call {
         folder: &Path,
         rounds: u32,
         stay: Duration,
-    ) -> Result<(BTreeMap<u32, Count>, Duration), Failure> {
+    ) -> Result<(Threads, Duration), Failure> {
         let (listener, upstream) = peers::listener()?;
         let document = documents::small(&format!("http://{upstream}/mcp"), self.server);
         let out = folder.join(format!("{}.{rounds}", self.name));

@@ -16,7 +16,7 @@ mod peers;
 mod quiet;
 
 use baseline::{Baseline, Comparison, Line, TakenWith};
-use callgrind::{Cost, Count, Failure};
+use callgrind::{Cost, Count, Failure, Threads};
 use calls::Call;
 use ringway_bench::work::{self, Work};
 use std::{
@@ -181,7 +181,7 @@ fn run_work(
 }
 
 /// The cost on the thread that did the rounds: the one that did most more for twice of them.
-fn of_the_busiest(shorter: &BTreeMap<u32, Count>, longer: &BTreeMap<u32, Count>, rounds: u32) -> Cost {
+fn of_the_busiest(shorter: &Threads, longer: &Threads, rounds: u32) -> Cost {
     let none = Count::default();
     let costs = longer
         .iter()
