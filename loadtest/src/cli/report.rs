@@ -24,7 +24,8 @@ pub struct Args {
     /// Print Markdown instead of plain text
     #[arg(long)]
     markdown: bool,
-    /// Judge every report by this rule instead of its own, for example 'p99 < 5ms'; may be repeated
+    /// Judge every report by this rule instead of its own, for example 'p99 < 5ms', or 'p99 <= 1.2x' against the
+    /// first report; may be repeated
     #[arg(long = "threshold", value_name = "RULE")]
     thresholds: Vec<String>,
     /// Names for the reports, in their order, instead of those they carry
@@ -52,9 +53,9 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
     for (report, label) in reports.iter_mut().zip(args.labels) {
         report.label = label;
     }
-    if !rules.is_empty() {
+    if let (false, Some(first)) = (rules.is_empty(), reports.first().cloned()) {
         for report in &mut reports {
-            report.thresholds = thresholds::judge(&rules, report);
+            report.thresholds = thresholds::judge_against(&rules, report, &first);
         }
     }
     if let Some(path) = &args.html {

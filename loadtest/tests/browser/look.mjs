@@ -11,13 +11,18 @@ import { pathToFileURL } from "node:url";
 import { chromium } from "playwright-core";
 
 const order = JSON.parse(process.argv[2]);
+// For anything awaited; a loaded machine needs a small part of it.
+const PATIENCE_MS = 180_000;
+
 const profile = mkdtempSync(join(tmpdir(), "ringway-browser-"));
 const context = await chromium.launchPersistentContext(profile, {
   executablePath: order.browser,
   headless: true,
+  timeout: PATIENCE_MS,
   args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync"],
 });
+context.setDefaultTimeout(PATIENCE_MS);
 const seen = [];
 try {
   for (const look of order.looks) seen.push(await see(look));

@@ -1,13 +1,14 @@
 //! One HTML page that holds a report, or compares several: no other file, no network, no foreign script.
 //!
-//! How to read it: `page` is the page from top to bottom. `escape` is the only way of foreign text into it; `scale`
-//! and `chart` draw any plot; `latency_plots`, `time_plots` and `load_plots` say which; `tables` and `compare` hold
-//! the figures. `page.css` has the colours of light and dark, `page.js` the read-outs and legends; without it, plots
-//! and tables stand all the same. A policy in the head lets the page's own script and style run and nothing else, so
-//! that even a hole in the escaping would not run a server's text.
+//! How to read it: `page` is the page from top to bottom. `escape` is the only way of foreign text into it; `scale`,
+//! `chart` and `drawing` draw any plot; `latency_plots`, `time_plots` and `load_plots` say which; `tables` and
+//! `compare` hold the figures. `page.css` has the colours of light and dark, `page.js` the read-outs and legends;
+//! without it, plots and tables stand all the same. A policy in the head lets the page's own script and style run and
+//! nothing else, so that even a hole in the escaping would not run a server's text.
 
 mod chart;
 mod compare;
+mod drawing;
 mod escape;
 mod latency_plots;
 mod load_plots;

@@ -12,9 +12,20 @@ const GENERATOR_RULE: &str = "the target set the pace, not the generator";
 /// Names listed in a message that says which there are.
 const NAMES_SHOWN: usize = 6;
 
-/// Judges every rule; a run that the generator limited fails with a row of its own, first.
+/// Judges every rule; a run that the generator limited fails with a row of its own, first. Rules about ratios do not
+/// hold, because there is no run to compare with.
 #[must_use]
 pub fn judge(thresholds: &[Threshold], report: &Report) -> Vec<Judged> {
+    judged(thresholds, report, None)
+}
+
+/// The same, with another run for rules about ratios.
+#[must_use]
+pub fn judge_against(thresholds: &[Threshold], report: &Report, first: &Report) -> Vec<Judged> {
+    judged(thresholds, report, Some(first))
+}
+
+fn judged(thresholds: &[Threshold], report: &Report, first: Option<&Report>) -> Vec<Judged> {
     let headroom = &report.headroom;
     let limited = headroom.limited.then(|| Judged {
         rule: GENERATOR_RULE.to_owned(),
@@ -27,20 +38,23 @@ pub fn judge(thresholds: &[Threshold], report: &Report) -> Vec<Judged> {
     });
     limited
         .into_iter()
-        .chain(thresholds.iter().map(|threshold| judge_one(threshold, report)))
+        .chain(
+            thresholds
+                .iter()
+                .map(|threshold| judge_one(threshold, report, first)),
+        )
         .collect()
 }
 
-fn judge_one(threshold: &Threshold, report: &Report) -> Judged {
-    let (seen, held) = match look(threshold, report) {
-        Ok((figure, seen)) => {
-            let bound = match threshold.bound {
-                Bound::Time(bound) | Bound::Share(bound) | Bound::PerSecond(bound) => bound,
-                #[expect(clippy::cast_precision_loss, reason = "counts far below 2^53")]
-                Bound::Count(bound) => bound as f64,
-            };
-            (seen, threshold.comparison.holds(figure, bound))
-        }
+fn judge_one(threshold: &Threshold, report: &Report, first: Option<&Report>) -> Judged {
+    let looked = look(threshold, report).and_then(|(figure, seen)| match threshold.bound {
+        Bound::Times(times) => against(threshold, figure, &seen, times, first),
+        Bound::Time(bound) | Bound::Share(bound) | Bound::PerSecond(bound) => Ok((figure, bound, seen)),
+        #[expect(clippy::cast_precision_loss, reason = "counts far below 2^53")]
+        Bound::Count(bound) => Ok((figure, bound as f64, seen)),
+    });
+    let (seen, held) = match looked {
+        Ok((figure, bound, seen)) => (seen, threshold.comparison.holds(figure, bound)),
         Err(why) => (why, false),
     };
     Judged {
@@ -48,6 +62,26 @@ fn judge_one(threshold: &Threshold, report: &Report) -> Judged {
         seen,
         held,
     }
+}
+
+/// Figure and bound of a rule about a ratio. The bound is multiplied rather than the figure divided, so that nothing
+/// against nothing is `<= 1x`.
+fn against(
+    threshold: &Threshold,
+    figure: f64,
+    seen: &str,
+    times: f64,
+    first: Option<&Report>,
+) -> Result<(f64, f64, String), String> {
+    let first =
+        first.ok_or("a ratio needs a run to compare with: `ringway-loadtest report FIRST.json THIS.json`")?;
+    let (of_first, seen_first) = look(threshold, first).map_err(|why| format!("the first run: {why}"))?;
+    let ratio = figures::ratio(figure, of_first);
+    Ok((
+        figure,
+        of_first * times,
+        format!("{ratio}: {seen} against {seen_first}"),
+    ))
 }
 
 /// The figure in the bound's unit, and as people read it; or why there is none.
@@ -178,7 +212,7 @@ fn errors(outcome: &Outcome, kind: Option<&str>, bound: &Bound) -> Result<(f64, 
         figures::percent(share)
     );
     Ok((
-        if matches!(bound, Bound::Share(_)) {
+        if matches!(bound, Bound::Share(_) | Bound::Times(_)) {
             share
         } else {
             failed as f64

@@ -11,6 +11,7 @@
 //! rate >= 1900/s              good answers a second
 //! saturation >= 30000/s       what a saturation search found
 //! tool:echo p99 < 2ms         calls of one tool; also operation:name, method:tools/list, stage:2
+//! p99 <= 1.2x                 how many times the figure of another run, of the same moment and machine
 //! ```
 //!
 //! `parse` reads rules at the edge, all mistakes at once; `judge` holds them against a report. A figure that was not
@@ -25,7 +26,7 @@ mod tests;
 #[cfg(test)]
 pub(in crate::report) use tests::run as sample_report;
 
-pub use judge::judge;
+pub use judge::{judge, judge_against};
 pub use parse::{BadThreshold, parse, parse_all};
 
 use std::fmt;
@@ -148,6 +149,8 @@ pub enum Bound {
     Count(u64),
     /// Calls a second.
     PerSecond(f64),
+    /// How many times the same figure of the run compared with.
+    Times(f64),
 }
 
 /// The rule as this program would write it.
@@ -185,6 +188,7 @@ impl fmt::Display for Threshold {
             Bound::Share(share) => write!(f, "{}%", share * 100.0),
             Bound::Count(count) => write!(f, "{count}"),
             Bound::PerSecond(rate) => write!(f, "{rate}/s"),
+            Bound::Times(times) => write!(f, "{times}x"),
         }
     }
 }

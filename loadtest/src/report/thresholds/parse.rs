@@ -249,6 +249,9 @@ impl<'a> Reader<'a> {
         self.at += digits;
         let unit_at = self.skip_space();
         let unit = self.word();
+        if matches!(unit, "x" | "×") {
+            return Ok(Bound::Times(number));
+        }
         match figure {
             Figure::Time(..) => {
                 let micros = match unit {

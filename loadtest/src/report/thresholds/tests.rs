@@ -3,7 +3,9 @@
 use hdrhistogram::Histogram;
 use proptest::prelude::*;
 
-use super::{Bound, Clock, Comparison, Figure, Point, Scope, Threshold, judge, parse, parse_all};
+use super::{
+    Bound, Clock, Comparison, Figure, Point, Scope, Threshold, judge, judge_against, parse, parse_all,
+};
 use crate::report::model::{Headroom, Judged, Latency, Operation, Outcome, Report, Saturation, Stage};
 
 fn outcome(micros: u64, ok: u64, failed: u64) -> Outcome {
@@ -143,6 +145,45 @@ fn what_was_not_measured_does_not_hold_and_says_why() {
     for rule in ["p99 < 1s", "errors == 0", "errors < 1%", "rate >= 0/s"] {
         assert!(!judged(rule, &report).held, "{rule} held over nothing");
     }
+}
+
+#[test]
+fn ratios_are_held_against_another_run() {
+    let (first, mut slower) = (run(), run());
+    for operation in &mut slower.operations {
+        operation.outcome = outcome(600, operation.outcome.ok, 0);
+    }
+    slower.total = outcome(600, 1_000, 4);
+    let held = |rule: &str| {
+        let rules = parse_all(&[rule]).expect("a rule");
+        judge_against(&rules, &slower, &first).pop().expect("one row")
+    };
+    for (rule, holds) in [
+        ("p50 <= 1.6x", true),
+        ("p50 <= 1.4x", false),
+        ("p99 < 1x", true),
+        ("tool:echo p50 < 1.1×", false),
+        ("errors <= 1.5x", false),
+        ("errors <= 2.1x", true),
+        ("errors:reset <= 1x", true),
+        ("rate >= 0.95x", true),
+        ("saturation >= 1x", true),
+    ] {
+        let row = held(rule);
+        assert_eq!(row.held, holds, "{rule}: saw {}", row.seen);
+        assert!(row.seen.contains(" against "), "{}", row.seen);
+    }
+    assert!(
+        held("p50 <= 1.6x").seen.starts_with("1.50×: "),
+        "{}",
+        held("p50 <= 1.6x").seen
+    );
+    let alone = judged("p50 <= 1.6x", &slower);
+    assert!(
+        !alone.held && alone.seen.contains("report FIRST.json"),
+        "{}",
+        alone.seen
+    );
 }
 
 #[test]
