@@ -297,8 +297,9 @@ pub const CLIENT_CANCELS_PER_SECOND_MAX: u32 = 100;
 pub const ANSWER_GATHER_BYTES: usize = 16 << 10;
 /// The first read of a request: a usual call fits, head, token and body; thousands may be waiting with one.
 pub const REQUEST_READ_BYTES: usize = 4 << 10;
-/// After this long without a request a connection gives its read buffer back and only waits to be told of bytes.
-pub const IDLE_SHRINK_MS: u64 = 1_000;
+/// After this long without a request a connection gives its read buffer back and only waits to be told of bytes. Short,
+/// because it bounds how many connections hold one at once; a caller that is slower pays one operation more a call.
+pub const IDLE_SHRINK_MS: u64 = 250;
 /// How long a draining worker goes on emptying its accept queue: closing the listener resets what is left, and
 /// clients that come back at once would keep it from ever being empty.
 pub const DRAIN_ACCEPT_MS: u64 = 500;

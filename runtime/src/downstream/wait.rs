@@ -1,6 +1,6 @@
 //! Waiting for the next request of an HTTP/1.1 connection, cheaply.
 //!
-//! Thousands of agents hold a connection and say nothing. A connection that spoke within the last second waits
+//! Thousands of agents hold a connection and say nothing. A connection that spoke a moment ago ([`IDLE_SHRINK_MS`]) waits
 //! with a read under way ([`soon`]), so that a busy one costs one system call a request; after that it gives
 //! buffer and state back and only asks to be told of bytes ([`long`]), for the price of one call more.
 
@@ -29,7 +29,7 @@ pub(super) enum Soon {
 
 /// Waits a moment for the client to speak; `buf` is empty and lends its memory.
 ///
-/// A draining worker gives a connection that spoke within the last second `grace` to speak again and to hear
+/// A draining worker gives a connection that spoke a moment ago `grace` to speak again and to hear
 /// `connection: close` with its answer, instead of losing a request on its way to our closing.
 pub(super) async fn soon(
     stream: &mut Stream,
