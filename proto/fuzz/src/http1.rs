@@ -1,5 +1,6 @@
 //! HTTP/1.1 heads: one reading however they arrive, and nothing lost or forged on the way out again.
 
+use super::witness::{self, Seen};
 use bytes::BytesMut;
 use ringway_proto::http::{Headers, Method};
 use ringway_proto::http1::{
@@ -21,12 +22,29 @@ pub fn http1_request(input: &[u8]) {
         return;
     };
     let parse = |buf: &mut BytesMut| parse_request(buf, LIMITS);
+    let witnessed = witness::request(wire, LIMITS);
     let Ok((Some(head), left)) = agree(wire, *step, parse) else {
+        assert_eq!(witnessed, None);
         return;
     };
+    let witnessed = witnessed.expect("the witness takes it too");
+    let method = std::mem::take(&mut witnessed.start.clone()[0]);
+    assert_eq!(Method::from_token(&method), head.method);
+    assert_eq!(
+        Seen {
+            start: vec![method, head.target.to_vec(), head.authority.to_vec()],
+            fields: listed(&head.headers),
+            version_minor: head.version_minor,
+            framing: head.framing,
+            keep_alive: head.keep_alive,
+            expect_continue: head.expect_continue,
+            left: left.len(),
+        },
+        witnessed
+    );
     let raw = assert_no_doubt(wire, &left, &head.headers);
     assert!(raw.iter().filter(|name| *name == "host").count() <= 1);
-    assert!(!head.headers.iter().any(|(name, _)| name == "host"));
+    assert!(!head.headers.iter().any(|(name, _)| name == b"host"));
     if head.method == Method::Other {
         return;
     }
@@ -64,9 +82,21 @@ pub fn http1_response(input: &[u8]) {
     };
     let was_head = flags & 0x80 != 0;
     let parse = |buf: &mut BytesMut| parse_response(buf, was_head, LIMITS);
+    let witnessed = witness::response(wire, was_head, LIMITS);
     let Ok((Some(head), left)) = agree(wire, flags & 0x7f, parse) else {
+        assert_eq!(witnessed, None);
         return;
     };
+    let seen = Seen {
+        start: vec![head.status.to_string().into_bytes()],
+        fields: listed(&head.headers),
+        version_minor: head.version_minor,
+        framing: head.framing,
+        keep_alive: head.keep_alive,
+        expect_continue: false,
+        left: left.len(),
+    };
+    assert_eq!(Some(seen), witnessed);
     assert_no_doubt(wire, &left, &head.headers);
     assert!(head.framing != ResponseFraming::UntilClose || !head.keep_alive);
     let mut out = Vec::new();
@@ -160,6 +190,13 @@ fn end_to_end(headers: &Headers) -> Vec<(Vec<u8>, Vec<u8>)> {
     headers
         .iter()
         .filter(|(name, _)| !own(name))
+        .map(|(name, value)| (name.to_vec(), value.to_vec()))
+        .collect()
+}
+
+fn listed(headers: &Headers) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let fields = headers.iter();
+    fields
         .map(|(name, value)| (name.to_vec(), value.to_vec()))
         .collect()
 }

@@ -12,6 +12,8 @@ mod http1_bodies;
 mod json_bodies;
 #[path = "streams.rs"]
 mod stream_bodies;
+#[path = "witness.rs"]
+mod witness;
 
 pub use http1_bodies::{http1_request, http1_response};
 pub use json_bodies::{json_check, rpc_scan, snapshot_document, splice};

@@ -2,6 +2,8 @@
 
 use super::HeadError;
 use crate::http::Headers;
+use crate::http::names::{self, FieldName, NameSet};
+use std::ops::Range;
 
 /// How a request's body is delimited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,60 +29,117 @@ pub enum ResponseFraming {
     UntilClose,
 }
 
-/// What the two framing fields say together. `None` from them both is left to the caller to interpret.
-pub(super) fn framing(headers: &Headers, version_minor: u8) -> Result<Framing, HeadError> {
-    let mut codings = headers.get_all("transfer-encoding");
-    let length = content_length(headers)?;
-    let Some(coding) = codings.next() else {
-        return Ok(length.map_or(Framing::None, Framing::Length));
-    };
-    if length.is_some() {
-        return Err(HeadError::Malformed("both content-length and transfer-encoding"));
-    }
-    if version_minor == 0 {
-        return Err(HeadError::Malformed("transfer-encoding in HTTP/1.0"));
-    }
-    if codings.next().is_some() || !coding.eq_ignore_ascii_case(b"chunked") {
-        return Err(HeadError::Malformed("transfer-encoding other than chunked"));
-    }
-    Ok(Framing::Chunked)
+/// What a head's fields say of its host, its body and its connection, gathered as they are passed.
+#[derive(Default)]
+pub(super) struct Meaning {
+    /// Where a request's host stands.
+    pub(super) host: Option<Range<usize>>,
+    /// The client waits for `100 Continue`.
+    pub(super) expects_continue: bool,
+    length: Option<u64>,
+    coding: Coding,
+    asks_close: bool,
+    asks_keep_alive: bool,
 }
 
-fn content_length(headers: &Headers) -> Result<Option<u64>, HeadError> {
-    let mut agreed = None;
-    for value in headers.get_all("content-length") {
-        if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Coding {
+    #[default]
+    None,
+    Chunked,
+    /// Another one, or more than one.
+    Other,
+}
+
+/// Fields with a meaning of this kind.
+const TELLING: NameSet = NameSet::of(&[
+    names::HOST,
+    names::CONTENT_LENGTH,
+    names::TRANSFER_ENCODING,
+    names::CONNECTION,
+    names::EXPECT,
+]);
+
+impl Meaning {
+    /// Takes notice of a field; `true` for one that is kept out of the list: a request's host.
+    pub(super) fn note(
+        &mut self,
+        name: FieldName,
+        seen: &[u8],
+        place: &Range<usize>,
+        request: bool,
+    ) -> Result<bool, HeadError> {
+        if !TELLING.has(name) {
+            return Ok(false);
+        }
+        let value = &seen[place.clone()];
+        match name {
+            names::HOST if request => {
+                if self.host.replace(place.clone()).is_some() {
+                    return Err(HeadError::Malformed("more than one host"));
+                }
+                return Ok(true);
+            }
+            names::CONTENT_LENGTH => {
+                let length = content_length(value)?;
+                if self.length.replace(length).is_some_and(|before| before != length) {
+                    return Err(HeadError::Malformed("content-lengths differ"));
+                }
+            }
+            names::TRANSFER_ENCODING => {
+                let chunked = self.coding == Coding::None && value.eq_ignore_ascii_case(b"chunked");
+                self.coding = if chunked { Coding::Chunked } else { Coding::Other };
+            }
+            names::CONNECTION => {
+                for option in options(value) {
+                    self.asks_close |= option.eq_ignore_ascii_case(b"close");
+                    self.asks_keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+                }
+            }
+            names::EXPECT => self.expects_continue |= value.eq_ignore_ascii_case(b"100-continue"),
+            _ => {}
+        }
+        Ok(false)
+    }
+
+    /// What the two framing fields say together. `None` from them both is left to the caller to interpret.
+    pub(super) fn framing(&self, version_minor: u8) -> Result<Framing, HeadError> {
+        let why = match (self.coding, self.length) {
+            (Coding::None, length) => return Ok(length.map_or(Framing::None, Framing::Length)),
+            (_, Some(_)) => "both content-length and transfer-encoding",
+            _ if version_minor == 0 => "transfer-encoding in HTTP/1.0",
+            (Coding::Other, None) => "transfer-encoding other than chunked",
+            (Coding::Chunked, None) => return Ok(Framing::Chunked),
+        };
+        Err(HeadError::Malformed(why))
+    }
+
+    /// Whether the connection may go on after this message (RFC 9112 §9.3).
+    pub(super) fn keep_alive(&self, version_minor: u8) -> bool {
+        !self.asks_close && (version_minor > 0 || self.asks_keep_alive)
+    }
+}
+
+fn content_length(value: &[u8]) -> Result<u64, HeadError> {
+    if value.is_empty() {
+        return Err(HeadError::Malformed("content-length is not a number"));
+    }
+    value.iter().try_fold(0_u64, |length, digit| {
+        if !digit.is_ascii_digit() {
             return Err(HeadError::Malformed("content-length is not a number"));
         }
-        let length = std::str::from_utf8(value)
-            .ok()
-            .and_then(|digits| digits.parse::<u64>().ok());
-        let Some(length) = length else {
-            return Err(HeadError::Malformed("content-length does not fit 64 bits"));
-        };
-        if agreed.replace(length).is_some_and(|before| before != length) {
-            return Err(HeadError::Malformed("content-lengths differ"));
-        }
-    }
-    Ok(agreed)
-}
-
-/// Whether the connection may go on after this message (RFC 9112 §9.3).
-pub(super) fn keep_alive(headers: &Headers, version_minor: u8) -> bool {
-    let mut asked = false;
-    for option in connection_options(headers) {
-        if option.eq_ignore_ascii_case(b"close") {
-            return false;
-        }
-        asked |= option.eq_ignore_ascii_case(b"keep-alive");
-    }
-    version_minor > 0 || asked
+        length
+            .checked_mul(10)
+            .and_then(|length| length.checked_add(u64::from(digit - b'0')))
+            .ok_or(HeadError::Malformed("content-length does not fit 64 bits"))
+    })
 }
 
 /// The members of all `Connection` fields.
 pub(super) fn connection_options(headers: &Headers) -> impl Iterator<Item = &[u8]> {
-    headers
-        .get_all("connection")
-        .flat_map(|value| value.split(|b| *b == b','))
-        .map(<[u8]>::trim_ascii)
+    headers.get_all(names::CONNECTION).flat_map(options)
+}
+
+fn options(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|b| *b == b',').map(<[u8]>::trim_ascii)
 }

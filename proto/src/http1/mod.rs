@@ -1,15 +1,13 @@
 //! HTTP/1.1 heads (RFC 9112), read strictly and written safely.
 //!
-//! httparse finds the tokens; this module decides what they may mean. A gateway stands between two parsers, so
-//! wherever a lenient reading exists the message is refused instead: bare LF, folded lines, two ways to state a
-//! body's length, a transfer coding other than `chunked`, two hosts. Everything accepted has exactly one reading,
-//! and the writer cannot be made to write a second one.
+//! A gateway stands between two parsers, so wherever a lenient reading exists the message is refused: bare LF, folded
+//! lines, two ways to state a body's length, a transfer coding other than `chunked`, two hosts. Everything accepted
+//! has exactly one reading, and the writer cannot be made to write a second one.
 //!
 //! [`parse_request`] and [`parse_response`] split a whole head off the front of the read buffer and leave the bytes
 //! behind it (a body, the next request) where they are. Values are slices of the head; nothing is copied.
 
 mod framing;
-mod names;
 mod prefix;
 mod read;
 mod write;
@@ -19,10 +17,12 @@ pub use prefix::{Prefix, write_request};
 pub use read::{parse_request, parse_response};
 pub use write::{WriteFault, reason_phrase, write_request_head, write_response_head};
 
+use crate::http::names::{self, FieldName, NameSet};
+use crate::http::octets::{self, AUTHORITY, TARGET};
 use crate::http::{Headers, Method};
 use bytes::Bytes;
 
-/// Most fields any head may have, whatever [`HeadLimits`] say: the size of a table on the stack.
+/// Most fields any head may have, whatever [`HeadLimits`] say: lookups of unusual names pass over all of them.
 pub const FIELDS_MAX: usize = 128;
 /// Largest head, whatever [`HeadLimits`] say: offsets into it are 16 bits.
 pub const HEAD_BYTES_MAX: usize = u16::MAX as usize;
@@ -96,23 +96,30 @@ pub struct ResponseHead {
 /// Whether a field belongs to one connection and its framing, so that only a codec may write it (RFC 9110 §7.6.1).
 /// Names in `Connection` itself come on top; see [`named_by_connection`].
 pub fn is_connection_field(name: &[u8]) -> bool {
-    matches!(
-        name,
-        b"connection"
-            | b"content-length"
-            | b"keep-alive"
-            | b"proxy-connection"
-            | b"te"
-            | b"trailer"
-            | b"transfer-encoding"
-            | b"upgrade"
-    )
+    FieldName::find(name).is_some_and(|name| CONNECTION_FIELDS.has(name))
 }
+
+const CONNECTION_FIELDS: NameSet = NameSet::of(&[
+    names::CONNECTION,
+    names::CONTENT_LENGTH,
+    names::KEEP_ALIVE,
+    names::PROXY_CONNECTION,
+    names::TE,
+    names::TRAILER,
+    names::TRANSFER_ENCODING,
+    names::UPGRADE,
+]);
+const STEERING_FIELDS: NameSet = CONNECTION_FIELDS.and(names::HOST).and(names::EXPECT);
 
 /// Whether only we may write this field in a request: it belongs to the connection, names the host, or asks for an
 /// interim answer that nobody here waits for.
 pub fn steers(name: &[u8]) -> bool {
-    matches!(name, b"host" | b"expect") || is_connection_field(name)
+    FieldName::find(name).is_some_and(|name| STEERING_FIELDS.has(name))
+}
+
+/// Whether one of these fields [`steers`].
+pub fn any_steers(headers: &Headers) -> bool {
+    headers.has_any(STEERING_FIELDS)
 }
 
 /// Whether some `Connection` field names `name`, which makes it one that must not be forwarded.
@@ -122,15 +129,12 @@ pub fn named_by_connection(headers: &Headers, name: &[u8]) -> bool {
 
 /// Whether `authority` can stand in `Host`: the characters of a host and port, no user, not empty.
 pub(crate) fn is_authority(authority: &[u8]) -> bool {
-    !authority.is_empty()
-        && authority
-            .iter()
-            .all(|b| b.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=:[]".contains(b))
+    !authority.is_empty() && octets::all(authority, AUTHORITY)
 }
 
 /// Whether `target` is in origin form: a path, perhaps a query, nothing invisible and no fragment.
 pub(crate) fn is_origin_form(target: &[u8]) -> bool {
-    target.starts_with(b"/") && target.iter().all(|b| b.is_ascii_graphic() && *b != b'#')
+    target.starts_with(b"/") && octets::all(target, TARGET)
 }
 
 #[cfg(test)]

@@ -5,7 +5,8 @@
 //! framing, nothing here has another side: a field that steers the connection is a fault.
 
 use super::write::{write_field, write_framing, write_lines};
-use super::{Framing, WriteFault, is_authority, is_origin_form, steers};
+use super::{Framing, WriteFault, any_steers, is_authority, is_origin_form};
+use crate::http::names::{self, NameSet};
 use crate::http::{Headers, Method};
 use std::fmt;
 
@@ -20,7 +21,7 @@ pub struct Prefix {
 }
 
 impl Prefix {
-    /// Checks and renders. `fixed` may hold none that [`steers`].
+    /// Checks and renders. `fixed` may hold none that [steers](super::steers).
     pub fn new(method: Method, target: &[u8], authority: &[u8], fixed: &Headers) -> Result<Self, WriteFault> {
         if method == Method::Other {
             return Err(WriteFault::Method);
@@ -36,7 +37,7 @@ impl Prefix {
         out.push(b' ');
         out.extend_from_slice(target);
         out.extend_from_slice(b" HTTP/1.1\r\n");
-        write_field(&mut out, b"host", authority);
+        write_field(&mut out, names::HOST, authority);
         write_own(&mut out, fixed)?;
         Ok(Self {
             rendered: out.into(),
@@ -85,7 +86,7 @@ impl fmt::Debug for Prefix {
     }
 }
 
-/// Appends a request's head: the prefix, the call's own fields (none that [`steers`]), and how long its body is.
+/// Appends a request's head: the prefix, the call's own fields (none that [steers](super::steers)), and how long its body is.
 pub fn write_request(
     out: &mut Vec<u8>,
     prefix: &Prefix,
@@ -104,8 +105,8 @@ pub fn write_request(
 }
 
 fn write_own(out: &mut Vec<u8>, fields: &Headers) -> Result<(), WriteFault> {
-    if fields.iter().any(|(name, _)| steers(name)) {
+    if any_steers(fields) {
         return Err(WriteFault::Steering);
     }
-    write_lines(out, fields, true)
+    write_lines(out, fields, NameSet::default())
 }

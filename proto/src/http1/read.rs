@@ -1,14 +1,20 @@
-//! Reading heads: httparse finds the pieces, then names are lowered in place, the head is cut off the buffer, and
-//! the pieces become slices of it.
+//! Reading heads: one walk from the front of the buffer, which stops at the first octet that cannot be there, notes
+//! where every field stands, and reads what the fields say of host, body and connection as it passes them. Then the
+//! head is cut off the buffer, and unknown names are lowered in place.
+//!
+//! The walk never looks back, so a head that comes in pieces is judged as one that comes whole. Lines end with CR LF
+//! and nothing else, fields are never folded, no white space stands before a colon: where a lenient reading exists,
+//! there is a fault.
 
-use super::framing::{framing, keep_alive};
+use super::framing::Meaning;
 use super::{
     FIELDS_MAX, Framing, HEAD_BYTES_MAX, HeadError, HeadLimits, RequestHead, ResponseFraming, ResponseHead,
-    is_authority, is_origin_form, names,
+    is_authority,
 };
-use crate::http::{Headers, Method};
+use crate::http::octets::{self, TARGET, TOKEN};
+use crate::http::{Field, FieldList, FieldName, Headers, Method};
 use bytes::{Buf as _, Bytes, BytesMut};
-use std::{mem::MaybeUninit, ops::Range};
+use std::ops::Range;
 
 /// Takes a request's head off the front of `buf`; `None` while it is not all there. Empty lines before it are
 /// dropped (RFC 9112 §2.2). After an error the connection is of no further use.
@@ -16,33 +22,29 @@ pub fn parse_request(buf: &mut BytesMut, limits: HeadLimits) -> Result<Option<Re
     while buf.starts_with(b"\r\n") {
         buf.advance(2);
     }
-    let mut storage = [const { MaybeUninit::uninit() }; FIELDS_MAX];
-    let mut request = httparse::Request::new(&mut []);
     let seen = window(buf, limits);
-    let parsed = request.parse_with_uninit_headers(seen, &mut storage[..limits.fields_max.min(FIELDS_MAX)]);
-    let Some(length) = complete(parsed, seen, buf.len())? else {
-        return Ok(None);
+    let walked = request_line(seen).and_then(|line| Ok((fields(seen, line.end, limits, true)?, line)));
+    let (fields, line) = match walked {
+        Ok(walked) => walked,
+        Err(stop) => return stop.outcome(seen.len() < buf.len()),
     };
+    let meaning = &fields.meaning;
+    let framing = meaning.framing(line.version_minor)?;
+    let keep_alive = meaning.keep_alive(line.version_minor);
+    let expect_continue = line.version_minor > 0 && meaning.expects_continue;
+    let host = meaning.host.clone();
 
-    let method = Method::from_token(request.method.unwrap_or_default().as_bytes());
-    let version_minor = request.version.unwrap_or_default();
-    let target = place(seen, request.path.unwrap_or_default().as_bytes());
-    let places = Places::of(seen, request.headers);
-    let (head, headers, host) = places.cut(buf, length, true)?;
-
-    let (target, authority) = target_and_authority(head.slice(target), host)?;
+    let (head, headers) = cut(buf, fields);
+    let (target, authority) = target_and_authority(&head, line.target, host)?;
     Ok(Some(RequestHead {
-        framing: framing(&headers, version_minor)?,
-        keep_alive: keep_alive(&headers, version_minor),
-        expect_continue: version_minor > 0
-            && headers
-                .get("expect")
-                .is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue")),
-        method,
+        method: line.method,
         target,
         authority,
         headers,
-        version_minor,
+        version_minor: line.version_minor,
+        framing,
+        keep_alive,
+        expect_continue,
     }))
 }
 
@@ -53,42 +55,27 @@ pub fn parse_response(
     request_was_head: bool,
     limits: HeadLimits,
 ) -> Result<Option<ResponseHead>, HeadError> {
-    // Whatever stands before the status line on a pooled connection was left over by the response before.
-    if buf.first().is_some_and(|first| *first != b'H') {
-        return Err(HeadError::Malformed("not a status line"));
-    }
-    let mut storage = [const { MaybeUninit::uninit() }; FIELDS_MAX];
-    let mut response = httparse::Response::new(&mut []);
     let seen = window(buf, limits);
-    let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(
-        &mut response,
-        seen,
-        &mut storage[..limits.fields_max.min(FIELDS_MAX)],
-    );
-    let Some(length) = complete(parsed, seen, buf.len())? else {
-        return Ok(None);
+    let walked = status_line(seen).and_then(|line| Ok((fields(seen, line.end, limits, false)?, line)));
+    let (fields, line) = match walked {
+        Ok(walked) => walked,
+        Err(stop) => return stop.outcome(seen.len() < buf.len()),
     };
-
-    let status = response.code.unwrap_or_default();
-    if !(100..600).contains(&status) {
-        return Err(HeadError::Malformed("status code out of range"));
-    }
-    let version_minor = response.version.unwrap_or_default();
-    let (_, headers, _) = Places::of(seen, response.headers).cut(buf, length, false)?;
-
-    let stated = framing(&headers, version_minor)?;
-    let bodiless = request_was_head || matches!(status, 100..200 | 204 | 304);
+    let meaning = &fields.meaning;
+    let stated = meaning.framing(line.version_minor)?;
+    let bodiless = request_was_head || matches!(line.status, 100..200 | 204 | 304);
     let framing = match stated {
         _ if bodiless => ResponseFraming::None,
         Framing::Length(length) => ResponseFraming::Length(length),
         Framing::Chunked => ResponseFraming::Chunked,
         Framing::None => ResponseFraming::UntilClose,
     };
-    let keep_alive = framing != ResponseFraming::UntilClose && keep_alive(&headers, version_minor);
+    let keep_alive = framing != ResponseFraming::UntilClose && meaning.keep_alive(line.version_minor);
+    let (_, headers) = cut(buf, fields);
     Ok(Some(ResponseHead {
-        status,
+        status: line.status,
         headers,
-        version_minor,
+        version_minor: line.version_minor,
         framing,
         keep_alive,
     }))
@@ -99,108 +86,243 @@ fn window(buf: &[u8], limits: HeadLimits) -> &[u8] {
     &buf[..buf.len().min(limits.head_bytes_max).min(HEAD_BYTES_MAX)]
 }
 
-/// The head's length, once it is whole and has no line that another parser would end elsewhere.
-fn complete(
-    parsed: Result<httparse::Status<usize>, httparse::Error>,
-    seen: &[u8],
-    arrived: usize,
-) -> Result<Option<usize>, HeadError> {
-    let length = match parsed {
-        Ok(httparse::Status::Complete(length)) => length,
-        Ok(httparse::Status::Partial) if seen.len() < arrived => return Err(HeadError::TooLarge),
-        Ok(httparse::Status::Partial) => return Ok(None),
-        Err(error) => return Err(reason(error)),
-    };
-    // httparse takes a bare LF for a line's end.
-    if memchr::memchr_iter(b'\n', &seen[..length]).any(|at| at == 0 || seen[at - 1] != b'\r') {
-        return Err(HeadError::Malformed("line ends without CR"));
-    }
-    Ok(Some(length))
+/// Why a walk did not come to its end.
+enum Stop {
+    /// What is there is right, and not all of it is there.
+    Partial,
+    Fault(HeadError),
 }
 
-fn reason(error: httparse::Error) -> HeadError {
-    HeadError::Malformed(match error {
-        httparse::Error::TooManyHeaders => return HeadError::TooLarge,
-        httparse::Error::HeaderName => "bad field name",
-        httparse::Error::HeaderValue => "bad field value",
-        httparse::Error::NewLine => "bad line end",
-        httparse::Error::Status => "bad status line",
-        httparse::Error::Token => "bad request line",
-        httparse::Error::Version => "unknown HTTP version",
+impl Stop {
+    fn outcome<T>(self, window_is_full: bool) -> Result<Option<T>, HeadError> {
+        match self {
+            Self::Partial if window_is_full => Err(HeadError::TooLarge),
+            Self::Partial => Ok(None),
+            Self::Fault(error) => Err(error),
+        }
+    }
+}
+
+impl From<HeadError> for Stop {
+    fn from(error: HeadError) -> Self {
+        Self::Fault(error)
+    }
+}
+
+const fn fault(why: &'static str) -> Stop {
+    Stop::Fault(HeadError::Malformed(why))
+}
+
+struct RequestLine {
+    method: Method,
+    target: Range<usize>,
+    version_minor: u8,
+    /// Where the fields begin.
+    end: usize,
+}
+
+fn request_line(seen: &[u8]) -> Result<RequestLine, Stop> {
+    const FAULT: Stop = fault("bad request line");
+    let word = |from: usize, class: u8| {
+        let rest = seen.get(from..).unwrap_or_default();
+        match rest.iter().position(|b| !octets::is(*b, class)) {
+            None => Err(Stop::Partial),
+            Some(length) if length == 0 || rest[length] != b' ' => Err(FAULT),
+            Some(length) => Ok(from..from + length),
+        }
+    };
+    // A CR alone may become one of the empty lines that are dropped.
+    if seen == b"\r" {
+        return Err(Stop::Partial);
+    }
+    let method = word(0, TOKEN)?;
+    let target = word(method.end + 1, TARGET)?;
+    let (version_minor, version_end) = version(seen, target.end + 1)?;
+    let end = line_end(seen, version_end)?;
+    Ok(RequestLine {
+        method: Method::from_token(&seen[method]),
+        target,
+        version_minor,
+        end,
     })
 }
 
-/// Where a piece found by httparse stands in the buffer it was found in. Nothing for an empty one, which need not
-/// point into it.
-fn place(buf: &[u8], piece: &[u8]) -> Range<usize> {
-    match (piece.as_ptr() as usize).checked_sub(buf.as_ptr() as usize) {
-        Some(start) if !piece.is_empty() && start + piece.len() <= buf.len() => start..start + piece.len(),
-        _ => 0..0,
+struct StatusLine {
+    status: u16,
+    version_minor: u8,
+    /// Where the fields begin.
+    end: usize,
+}
+
+fn status_line(seen: &[u8]) -> Result<StatusLine, Stop> {
+    const FAULT: Stop = fault("bad status line");
+    // Anything else before the status line of a pooled connection was left over by the response before.
+    if seen.first().is_some_and(|first| *first != b'H') {
+        return Err(fault("not a status line"));
+    }
+    let (version_minor, mut at) = version(seen, 0)?;
+    let mut status = 0;
+    for (nth, octet) in seen[at..].iter().take(4).enumerate() {
+        match octet {
+            b' ' if nth == 0 => {}
+            b'0'..=b'9' if nth > 0 => status = status * 10 + u16::from(octet - b'0'),
+            _ => return Err(FAULT),
+        }
+        at += 1;
+    }
+    // The phrase may be missing, and the space before it with it.
+    let end = match seen.get(at) {
+        Some(b' ') => octets::control(&seen[at..]).map_or(seen.len(), |length| at + length),
+        _ => at,
+    };
+    let end = line_end(seen, end)?;
+    if !(100..600).contains(&status) {
+        return Err(fault("status code out of range"));
+    }
+    Ok(StatusLine {
+        status,
+        version_minor,
+        end,
+    })
+}
+
+/// Reads `HTTP/1.0` or `HTTP/1.1`: the minor version, and where it ends.
+fn version(seen: &[u8], at: usize) -> Result<(u8, usize), Stop> {
+    const COMMON: &[u8] = b"HTTP/1.";
+    let rest = &seen[at..];
+    let minor = match rest.get(COMMON.len()) {
+        Some(b'0') => 0,
+        Some(b'1') => 1,
+        None if COMMON.starts_with(rest) => return Err(Stop::Partial),
+        _ => return Err(fault("unknown HTTP version")),
+    };
+    if rest.starts_with(COMMON) {
+        Ok((minor, at + COMMON.len() + 1))
+    } else {
+        Err(fault("unknown HTTP version"))
     }
 }
 
-/// Where names and values stand, so that the buffer can be changed and cut after httparse has let go of it.
-struct Places {
-    list: [[u16; 4]; FIELDS_MAX],
-    count: usize,
+/// Passes CR LF.
+fn line_end(seen: &[u8], at: usize) -> Result<usize, Stop> {
+    match seen.get(at..).unwrap_or_default() {
+        [b'\r', b'\n', ..] => Ok(at + 2),
+        [] | [b'\r'] => Err(Stop::Partial),
+        _ => Err(fault("bad line end")),
+    }
 }
 
-impl Places {
-    fn of(buf: &[u8], fields: &[httparse::Header<'_>]) -> Self {
-        let mut places = Self {
-            list: [[0; 4]; FIELDS_MAX],
-            count: fields.len().min(FIELDS_MAX),
-        };
-        for (slot, field) in places.list.iter_mut().zip(fields) {
-            let (name, value) = (place(buf, field.name.as_bytes()), place(buf, field.value));
-            // The window is at most HEAD_BYTES_MAX long, so every offset fits.
-            *slot = [name.start, name.end, value.start, value.end].map(|at| at as u16);
-        }
-        places
-    }
+/// What the walk over the fields gives.
+struct Fields {
+    list: FieldList,
+    meaning: Meaning,
+    /// Where the head ends.
+    end: usize,
+    /// Whether an unknown name has capitals.
+    capitals: bool,
+}
 
-    /// Lowers the names, cuts the head off, and gives it with its fields; `Host` apart if asked, at most one.
-    fn cut(
-        &self,
-        buf: &mut BytesMut,
-        length: usize,
-        host_apart: bool,
-    ) -> Result<(Bytes, Headers, Option<Bytes>), HeadError> {
-        let places = &self.list[..self.count];
-        let mut head = buf.split_to(length);
-        for place in places {
-            let [start, end, ..] = place.map(usize::from);
-            head[start..end].make_ascii_lowercase();
-        }
-        let head = head.freeze();
-        let mut headers = Headers::with_capacity(self.count);
-        let mut host = None;
-        for place in places {
-            let [name_start, name_end, value_start, value_end] = place.map(usize::from);
-            let value = head.slice(value_start..value_end);
-            let name = &head[name_start..name_end];
-            if host_apart && name == b"host" {
-                if host.replace(value).is_some() {
-                    return Err(HeadError::Malformed("more than one host"));
-                }
-            } else {
-                let name = names::known(name).unwrap_or_else(|| head.slice(name_start..name_end));
-                headers.push_bytes(name, value);
+/// Walks from the first field to the end of the empty line. `Host` is kept out of a request's list.
+fn fields(seen: &[u8], start: usize, limits: HeadLimits, request: bool) -> Result<Fields, Stop> {
+    let most = limits.fields_max.min(FIELDS_MAX);
+    let mut fields = Fields {
+        list: FieldList::with_capacity(FIELDS_USUAL),
+        meaning: Meaning::default(),
+        end: start,
+        capitals: false,
+    };
+    let mut count = 0;
+    loop {
+        let at = fields.end;
+        let rest = &seen[at..];
+        match rest {
+            [b'\r', ..] => {
+                fields.end = line_end(seen, at)?;
+                return Ok(fields);
             }
+            [] => return Err(Stop::Partial),
+            _ if count == most => return Err(HeadError::TooLarge.into()),
+            _ => count += 1,
         }
-        Ok((head, headers, host))
+        let Some(length) = octets::colon(rest) else {
+            return Err(if octets::all(rest, TOKEN) {
+                Stop::Partial
+            } else {
+                fault("bad field name")
+            });
+        };
+        let name = &rest[..length];
+        let value = value(seen, at + length + 1);
+        let Some(known) = FieldName::find(name) else {
+            if name.is_empty() || !octets::all(name, TOKEN) {
+                return Err(fault("bad field name"));
+            }
+            let (value, end) = value?;
+            fields.end = end;
+            fields.capitals |= name.iter().any(u8::is_ascii_uppercase);
+            fields.list.push(Field::other(at..at + length, value));
+            continue;
+        };
+        let (value, end) = value?;
+        fields.end = end;
+        if !fields.meaning.note(known, seen, &value, request)? {
+            fields.list.push(Field::known(known, value));
+        }
     }
+}
+
+/// How many fields most heads have at most.
+const FIELDS_USUAL: usize = 16;
+
+/// A field's value without the white space around it, and where the next line begins.
+fn value(seen: &[u8], from: usize) -> Result<(Range<usize>, usize), Stop> {
+    let blank = |at: usize| matches!(seen.get(at), Some(b' ' | b'\t'));
+    let mut start = from;
+    while blank(start) {
+        start += 1;
+    }
+    let mut end = start + octets::control(&seen[start..]).ok_or(Stop::Partial)?;
+    let next = match seen[end..] {
+        [b'\r', b'\n', ..] => end + 2,
+        [b'\r'] => return Err(Stop::Partial),
+        [b'\r' | b'\n', ..] => return Err(fault("bad line end")),
+        _ => return Err(fault("bad field value")),
+    };
+    while end > start && blank(end - 1) {
+        end -= 1;
+    }
+    Ok((start..end, next))
+}
+
+/// Cuts the head off the buffer, its names lowered.
+fn cut(buf: &mut BytesMut, fields: Fields) -> (Bytes, Headers) {
+    let mut head = buf.split_to(fields.end);
+    if fields.capitals {
+        for name in fields.list.other_names() {
+            head[name].make_ascii_lowercase();
+        }
+    }
+    let head = head.freeze();
+    (head.clone(), Headers::of_head(head, fields.list))
 }
 
 /// Path and host of a request. A proxy's absolute form carries the host itself (RFC 9112 §3.2.2 would let it win
 /// over a different `Host`; we refuse the difference). `*` and CONNECT's form name nothing we serve.
-fn target_and_authority(target: Bytes, host: Option<Bytes>) -> Result<(Bytes, Bytes), HeadError> {
-    let (path, authority) = match absolute(&target) {
-        None => (target, host.ok_or(HeadError::Malformed("no host"))?),
+fn target_and_authority(
+    head: &Bytes,
+    target: Range<usize>,
+    host: Option<Range<usize>>,
+) -> Result<(Bytes, Bytes), HeadError> {
+    let (path, authority) = match absolute(&head[target.clone()]) {
+        None => (
+            head.slice(target),
+            head.slice(host.ok_or(HeadError::Malformed("no host"))?),
+        ),
         Some(authority) => {
+            let target = head.slice(target);
             let path = target.slice(authority.end..);
             let authority = target.slice(authority);
-            if host.is_some_and(|host| !host.eq_ignore_ascii_case(&authority)) {
+            if host.is_some_and(|host| !head[host].eq_ignore_ascii_case(&authority)) {
                 return Err(HeadError::Malformed("target and host differ"));
             }
             let path = if path.is_empty() {
@@ -214,7 +336,7 @@ fn target_and_authority(target: Bytes, host: Option<Bytes>) -> Result<(Bytes, By
     if !is_authority(&authority) {
         return Err(HeadError::Malformed("bad host"));
     }
-    if !is_origin_form(&path) {
+    if path.first() != Some(&b'/') {
         return Err(HeadError::Malformed("bad request target"));
     }
     Ok((path, authority))
@@ -222,6 +344,9 @@ fn target_and_authority(target: Bytes, host: Option<Bytes>) -> Result<(Bytes, By
 
 /// Where the authority of an absolute target stands.
 fn absolute(target: &[u8]) -> Option<Range<usize>> {
+    if target.starts_with(b"/") {
+        return None;
+    }
     let start = [&b"http://"[..], b"https://"]
         .iter()
         .find(|scheme| {
@@ -230,8 +355,6 @@ fn absolute(target: &[u8]) -> Option<Range<usize>> {
                 .is_some_and(|head| head.eq_ignore_ascii_case(scheme))
         })?
         .len();
-    let length = target[start..]
-        .iter()
-        .position(|b| matches!(b, b'/' | b'?' | b'#'));
+    let length = target[start..].iter().position(|b| matches!(b, b'/' | b'?'));
     Some(start..length.map_or(target.len(), |length| start + length))
 }

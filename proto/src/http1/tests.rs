@@ -64,9 +64,9 @@ fn a_request_is_cut_off_the_buffer_and_lowered() {
     assert_eq!(head.method, Method::Post);
     assert_eq!(head.target, "/mcp?x=1");
     assert_eq!(head.authority, "gw.example:8443");
-    assert_eq!(head.headers.get("content-type").unwrap(), "application/json");
-    assert_eq!(head.headers.get("mcp-protocol-version").unwrap(), "2026-07-28");
-    assert_eq!(head.headers.get("x-empty").unwrap(), "");
+    assert_eq!(head.headers.get("content-type").unwrap(), b"application/json");
+    assert_eq!(head.headers.get("mcp-protocol-version").unwrap(), b"2026-07-28");
+    assert_eq!(head.headers.get("x-empty").unwrap(), b"");
     assert_eq!(head.headers.get("host"), None);
     assert_eq!(
         head.headers
@@ -222,7 +222,7 @@ fn lines_and_fields_have_one_reading() {
             .headers
             .get("x")
             .unwrap(),
-        "b\tc \u{e9}"
+        "b\tc \u{e9}".as_bytes()
     );
     assert_eq!(read("BREW / HTTP/1.1\r\nHost: a\r\n\r\n").method, Method::Other);
 }
@@ -291,7 +291,7 @@ fn responses_say_where_their_body_ends() {
         (head.status, head.framing, head.keep_alive),
         (200, ResponseFraming::Chunked, true)
     );
-    assert_eq!(head.headers.get("content-type").unwrap(), "text/event-stream");
+    assert_eq!(head.headers.get("content-type").unwrap(), b"text/event-stream");
     let head = answer("HTTP/1.1 200 \r\nContent-Length: 5\r\nConnection: close\r\n\r\n");
     assert_eq!(
         (head.framing, head.keep_alive),
@@ -405,7 +405,7 @@ fn what_is_written_is_read() {
             (Method::Post, &b"/mcp?a"[..], &b"up:80"[..])
         );
         assert_eq!((head.framing, head.keep_alive), (body, true));
-        assert_eq!(head.headers.get("mcp-name").unwrap(), "=?base64?4pyT?=");
+        assert_eq!(head.headers.get("mcp-name").unwrap(), b"=?base64?4pyT?=");
         assert_eq!(head.headers.len(), 2 + usize::from(body != Framing::None));
     }
     for (body, keep) in [
@@ -420,7 +420,7 @@ fn what_is_written_is_read() {
         assert_eq!(head.keep_alive, keep && body != ResponseFraming::UntilClose);
         assert_eq!(
             head.headers.get("host").unwrap(),
-            "leftover",
+            b"leftover",
             "means nothing in a response, so it is data"
         );
     }
@@ -434,7 +434,7 @@ fn nothing_can_break_out_of_its_line() {
     let mut out = b"before".to_vec();
     for value in ["a\r\nX: y", "a\n", "\r", "\0", "\x7f", "\x1b"] {
         let mut headers = Headers::default();
-        headers.push("x", value.to_owned());
+        headers.push("x", value);
         let written = write_response_head(&mut out, 200, &headers, ResponseFraming::None, true);
         assert_eq!(written, Err(WriteFault::Value));
         let written = write_request_head(&mut out, Method::Get, b"/", b"a", &headers, Framing::None);
@@ -442,7 +442,7 @@ fn nothing_can_break_out_of_its_line() {
     }
     for name in ["", "a b", "a:", "a\r\n", "\u{e9}"] {
         let mut headers = Headers::default();
-        headers.push_bytes(Bytes::from(name.to_owned()), Bytes::new());
+        headers.push_bytes(name, "");
         let written = write_response_head(&mut out, 200, &headers, ResponseFraming::None, true);
         assert_eq!(written, Err(WriteFault::Name));
     }
@@ -498,7 +498,7 @@ fn a_prefix_is_checked_once_and_written_with_every_call() {
 
     let one = |name: &str, value: &str| {
         let mut headers = Headers::default();
-        headers.push_bytes(name.to_owned().into(), value.to_owned().into());
+        headers.push_bytes(name, value);
         headers
     };
     let mut out = b"before".to_vec();

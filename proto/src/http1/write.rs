@@ -2,8 +2,12 @@
 //! them that stand in the list, left over from the other side, are passed over, so that a head can never state two
 //! lengths. A field that would break out of its line is an error, and then nothing has been written.
 
-use super::{Framing, ResponseFraming, is_authority, is_connection_field, is_origin_form};
-use crate::http::{Headers, Method};
+use super::{CONNECTION_FIELDS, Framing, ResponseFraming, is_authority, is_origin_form};
+use crate::http::names::{self, NameSet};
+use crate::http::{FieldFault, Headers, Method, Name};
+
+/// What a request's writer passes over: the connection's fields, and the host.
+const FIELDS_OF_A_REQUEST: NameSet = CONNECTION_FIELDS.and(names::HOST);
 
 /// Why a head cannot be written. The output is as it was before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -29,6 +33,19 @@ pub enum WriteFault {
     /// A field that belongs to the codec ([`steers`]) where only others may stand.
     #[error("a field that steers the connection is not the caller's to send")]
     Steering,
+    /// More text than any head may have.
+    #[error("head too large to be sent")]
+    TooLarge,
+}
+
+impl From<FieldFault> for WriteFault {
+    fn from(fault: FieldFault) -> Self {
+        match fault {
+            FieldFault::Name => Self::Name,
+            FieldFault::Value => Self::Value,
+            FieldFault::TooLarge => Self::TooLarge,
+        }
+    }
 }
 
 /// Appends a request's head. `body` is written as `content-length` or `transfer-encoding`.
@@ -54,8 +71,8 @@ pub fn write_request_head(
     out.push(b' ');
     out.extend_from_slice(target);
     out.extend_from_slice(b" HTTP/1.1\r\n");
-    write_field(out, b"host", authority);
-    if let Err(fault) = write_lines(out, headers, true) {
+    write_field(out, names::HOST, authority);
+    if let Err(fault) = write_lines(out, headers, FIELDS_OF_A_REQUEST) {
         out.truncate(before);
         return Err(fault);
     }
@@ -81,17 +98,17 @@ pub fn write_response_head(
     out.push(b' ');
     out.extend_from_slice(reason_phrase(status).as_bytes());
     out.extend_from_slice(b"\r\n");
-    if let Err(fault) = write_lines(out, headers, false) {
+    if let Err(fault) = write_lines(out, headers, CONNECTION_FIELDS) {
         out.truncate(before);
         return Err(fault);
     }
     match body {
         ResponseFraming::None | ResponseFraming::UntilClose => {}
         ResponseFraming::Length(length) => write_length(out, length),
-        ResponseFraming::Chunked => write_field(out, b"transfer-encoding", b"chunked"),
+        ResponseFraming::Chunked => write_field(out, names::TRANSFER_ENCODING, b"chunked"),
     }
     if !keep_alive || body == ResponseFraming::UntilClose {
-        write_field(out, b"connection", b"close");
+        write_field(out, names::CONNECTION, b"close");
     }
     out.extend_from_slice(b"\r\n");
     Ok(())
@@ -128,25 +145,33 @@ pub fn reason_phrase(status: u16) -> &'static str {
     }
 }
 
-pub(super) fn write_lines(out: &mut Vec<u8>, headers: &Headers, request: bool) -> Result<(), WriteFault> {
-    for (name, value) in headers.iter() {
-        if is_connection_field(name) || (request && name.as_ref() == b"host") {
-            continue;
+/// Writes all fields but those `left_out`. None of them can break out of its line: a list takes no such field.
+pub(super) fn write_lines(out: &mut Vec<u8>, headers: &Headers, left_out: NameSet) -> Result<(), WriteFault> {
+    if let Some(fault) = headers.fault() {
+        return Err(fault.into());
+    }
+    match headers.lines() {
+        Some(lines) if !headers.has_any(left_out) => out.extend_from_slice(lines),
+        _ => {
+            for (name, value) in headers.named() {
+                match name {
+                    Name::Known(known) if left_out.has(known) => {}
+                    _ => write_field(out, name, value),
+                }
+            }
         }
-        if name.is_empty() || !name.iter().all(|b| is_token(*b)) {
-            return Err(WriteFault::Name);
-        }
-        if value.iter().any(|b| b.is_ascii_control() && *b != b'\t') {
-            return Err(WriteFault::Value);
-        }
-        write_field(out, name, value);
     }
     Ok(())
 }
 
-pub(super) fn write_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
-    out.extend_from_slice(name);
-    out.extend_from_slice(b": ");
+pub(super) fn write_field<'n>(out: &mut Vec<u8>, name: impl Into<Name<'n>>, value: &[u8]) {
+    match name.into() {
+        Name::Known(known) => out.extend_from_slice(known.line().as_bytes()),
+        Name::Other(text) => {
+            out.extend_from_slice(text);
+            out.extend_from_slice(b": ");
+        }
+    }
     out.extend_from_slice(value);
     out.extend_from_slice(b"\r\n");
 }
@@ -155,17 +180,12 @@ pub(super) fn write_framing(out: &mut Vec<u8>, body: Framing) {
     match body {
         Framing::None => {}
         Framing::Length(length) => write_length(out, length),
-        Framing::Chunked => write_field(out, b"transfer-encoding", b"chunked"),
+        Framing::Chunked => write_field(out, names::TRANSFER_ENCODING, b"chunked"),
     }
 }
 
 fn write_length(out: &mut Vec<u8>, length: u64) {
-    write_field(out, b"content-length", decimal(&mut [0; 20], length));
-}
-
-/// A token character (RFC 9110 §5.6.2).
-fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+    write_field(out, names::CONTENT_LENGTH, decimal(&mut [0; 20], length));
 }
 
 /// `n` in decimal; 20 digits hold any `u64`.

@@ -1,0 +1,445 @@
+//! A list of header fields: one piece of text, and where names and values stand in it.
+//!
+//! ```text
+//! text   POST /mcp HTTP/1.1␍␊Host: a␍␊Accept: */*␍␊X-Mine: 1␍␊␍␊      as it came, one reference for all of it, or
+//!        content-type: application/json␍␊x-mine: 1␍␊                  as it will be written, grown by `push`
+//! list   (ACCEPT, 41..44) (48..54, 56..57)                            eight bytes a field; known names are numbers
+//! ```
+//!
+//! No field is in the list that could break out of its line: the parser finds none, `push` takes none. What `push`
+//! refuses is remembered, and a list that remembers a fault cannot be written.
+
+use super::names::{FieldName, Name, NameSet};
+use super::octets::{self, LOWER_TOKEN};
+use bytes::Bytes;
+use std::fmt;
+
+/// An ordered list of header fields with lower-case names.
+#[derive(Clone, Default)]
+pub struct Headers {
+    text: Text,
+    fields: FieldList,
+    fault: Option<FieldFault>,
+}
+
+/// A header that must stand at most once came twice (RFC 9110 §5.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Repeated;
+
+/// Why a field was not taken into a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FieldFault {
+    /// The name is not a token in lower case.
+    Name,
+    /// The value holds CR, LF, NUL or another control character.
+    Value,
+    /// There is more text than any head may have.
+    TooLarge,
+}
+
+/// Largest text of a list: places in it are 16 bits.
+const TEXT_BYTES_MAX: usize = u16::MAX as usize;
+/// Room for a usual line.
+const LINE_BYTES_USUAL: usize = 48;
+
+#[derive(Clone)]
+enum Text {
+    /// A head as it came. Fields are pieces of it.
+    Head(Bytes),
+    /// Lines as they will be written, one a field, in order, and nothing else.
+    Lines(Vec<u8>),
+}
+
+impl Default for Text {
+    fn default() -> Self {
+        Self::Lines(Vec::new())
+    }
+}
+
+/// The places of a list's fields, and which of the known names are among them.
+#[derive(Clone, Default)]
+pub(crate) struct FieldList {
+    list: Vec<Field>,
+    present: NameSet,
+    repeated: NameSet,
+}
+
+/// Where a name and its value stand.
+#[derive(Clone, Copy)]
+pub(crate) struct Field {
+    /// Where the name begins; the number of a known one.
+    name_at: u16,
+    /// 0 for a known one.
+    name_length: u16,
+    value_at: u16,
+    value_length: u16,
+}
+
+impl Headers {
+    /// An empty list with room for `n` usual fields.
+    pub fn with_capacity(n: usize) -> Self {
+        Self {
+            text: Text::Lines(Vec::with_capacity(n * LINE_BYTES_USUAL)),
+            fields: FieldList::with_capacity(n),
+            fault: None,
+        }
+    }
+
+    /// The fields of a head that was read. All have been checked; names are lower case.
+    pub(crate) fn of_head(head: Bytes, fields: FieldList) -> Self {
+        Self {
+            text: Text::Head(head),
+            fields,
+            fault: None,
+        }
+    }
+
+    /// The first value of `name`.
+    pub fn get<'n>(&self, name: impl Into<Name<'n>>) -> Option<&[u8]> {
+        self.find(name.into()).map(|field| self.value(field))
+    }
+
+    /// The first value of `name` for who keeps it: a slice of the head that came, or a copy of what was pushed.
+    pub fn get_bytes<'n>(&self, name: impl Into<Name<'n>>) -> Option<Bytes> {
+        let field = self.find(name.into())?;
+        Some(match &self.text {
+            Text::Head(head) => {
+                let start = usize::from(field.value_at).min(head.len());
+                head.slice(start..(start + usize::from(field.value_length)).min(head.len()))
+            }
+            Text::Lines(_) => Bytes::copy_from_slice(self.value(field)),
+        })
+    }
+
+    /// The value of `name`, refusing a second one: two readers could pick different ones.
+    pub fn get_one<'n>(&self, name: impl Into<Name<'n>>) -> Result<Option<&[u8]>, Repeated> {
+        let name = name.into();
+        let repeated = match name {
+            Name::Known(known) => self.fields.repeated.has(known),
+            Name::Other(_) => self.get_all(name).nth(1).is_some(),
+        };
+        if repeated {
+            Err(Repeated)
+        } else {
+            Ok(self.get(name))
+        }
+    }
+
+    /// Every value of `name`, in order of arrival.
+    pub fn get_all<'h>(&'h self, name: impl Into<Name<'h>>) -> impl Iterator<Item = &'h [u8]> {
+        let name = name.into();
+        let list = if self.may_have(name) {
+            &self.fields.list[..]
+        } else {
+            &[]
+        };
+        list.iter()
+            .filter(move |field| self.is_called(field, name))
+            .map(|field| self.value(field))
+    }
+
+    /// Appends a field, its name in lower case. A field that cannot be sent is left out, and then the whole list
+    /// cannot; see [`Headers::fault`].
+    pub fn push<'n>(&mut self, name: impl Into<Name<'n>>, value: impl AsRef<[u8]>) {
+        if let Err(fault) = self.append(name.into(), value.as_ref()) {
+            self.fault.get_or_insert(fault);
+        }
+    }
+
+    /// Appends a field whose name came from outside, as [`Headers::push`] does.
+    pub fn push_bytes(&mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
+        self.push(name.as_ref(), value);
+    }
+
+    /// Why this list cannot be sent: the first field that was not taken into it.
+    pub fn fault(&self) -> Option<FieldFault> {
+        self.fault
+    }
+
+    /// All fields in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.named().map(|(name, value)| (name.bytes(), value))
+    }
+
+    /// All fields in order, the known names as such.
+    pub fn named(&self) -> impl Iterator<Item = (Name<'_>, &[u8])> {
+        let list = self.fields.list.iter();
+        list.map(|field| (self.name(field), self.value(field)))
+    }
+
+    /// Number of fields.
+    pub fn len(&self) -> usize {
+        self.fields.list.len()
+    }
+
+    /// True when there is no field.
+    pub fn is_empty(&self) -> bool {
+        self.fields.list.is_empty()
+    }
+
+    /// Whether one of these is there.
+    pub(crate) fn has_any(&self, names: NameSet) -> bool {
+        self.fields.present.meets(names)
+    }
+
+    /// The lines of all fields, if they stand ready to be written.
+    pub(crate) fn lines(&self) -> Option<&[u8]> {
+        match &self.text {
+            Text::Lines(lines) => Some(lines),
+            Text::Head(_) => None,
+        }
+    }
+
+    fn append(&mut self, name: Name<'_>, value: &[u8]) -> Result<(), FieldFault> {
+        if octets::control(value).is_some() {
+            return Err(FieldFault::Value);
+        }
+        let Text::Lines(lines) = &mut self.text else {
+            self.become_lines();
+            return self.append(name, value);
+        };
+        let name_at = lines.len();
+        match name {
+            Name::Known(known) => lines.extend_from_slice(known.line().as_bytes()),
+            Name::Other(text) => {
+                if text.is_empty() || !octets::all(text, LOWER_TOKEN) {
+                    return Err(FieldFault::Name);
+                }
+                lines.extend_from_slice(text);
+                lines.extend_from_slice(b": ");
+            }
+        }
+        let value_at = lines.len();
+        lines.extend_from_slice(value);
+        lines.extend_from_slice(b"\r\n");
+        if lines.len() > TEXT_BYTES_MAX {
+            lines.truncate(name_at);
+            return Err(FieldFault::TooLarge);
+        }
+        let value = value_at..value_at + value.len();
+        self.fields.push(match name {
+            Name::Known(known) => Field::known(known, value),
+            Name::Other(_) => Field::other(name_at..value_at - 2, value),
+        });
+        Ok(())
+    }
+
+    /// Makes lines of a head that came.
+    fn become_lines(&mut self) {
+        let head = std::mem::take(self);
+        self.fault = head.fault;
+        for (name, value) in head.named() {
+            self.push(name, value);
+        }
+    }
+
+    fn find(&self, name: Name<'_>) -> Option<&Field> {
+        if !self.may_have(name) {
+            return None;
+        }
+        self.fields.list.iter().find(|field| self.is_called(field, name))
+    }
+
+    fn may_have(&self, name: Name<'_>) -> bool {
+        match name {
+            Name::Known(known) => self.fields.present.has(known),
+            Name::Other(_) => true,
+        }
+    }
+
+    fn is_called(&self, field: &Field, name: Name<'_>) -> bool {
+        match name {
+            Name::Known(known) => field.name_length == 0 && field.name_at == u16::from(known.number()),
+            Name::Other(text) => {
+                field.name_length != 0 && self.piece(field.name_at, field.name_length) == text
+            }
+        }
+    }
+
+    fn name(&self, field: &Field) -> Name<'_> {
+        match field.as_known() {
+            Some(known) => Name::Known(known),
+            None => Name::Other(self.piece(field.name_at, field.name_length)),
+        }
+    }
+
+    fn value(&self, field: &Field) -> &[u8] {
+        self.piece(field.value_at, field.value_length)
+    }
+
+    fn piece(&self, at: u16, length: u16) -> &[u8] {
+        let text = match &self.text {
+            Text::Head(head) => &head[..],
+            Text::Lines(lines) => lines,
+        };
+        let at = usize::from(at);
+        text.get(at..at + usize::from(length)).unwrap_or_default()
+    }
+}
+
+impl FieldList {
+    pub(crate) fn with_capacity(n: usize) -> Self {
+        Self {
+            list: Vec::with_capacity(n),
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn push(&mut self, field: Field) {
+        if let Some(name) = field.as_known()
+            && self.present.add(name)
+        {
+            self.repeated.add(name);
+        }
+        self.list.push(field);
+    }
+
+    /// The places of the names that are not known.
+    pub(crate) fn other_names(&self) -> impl Iterator<Item = std::ops::Range<usize>> {
+        let others = self.list.iter().filter(|field| field.name_length != 0);
+        others.map(|field| {
+            let at = usize::from(field.name_at);
+            at..at + usize::from(field.name_length)
+        })
+    }
+}
+
+impl Field {
+    /// A field with a known name. Places are below [`TEXT_BYTES_MAX`].
+    pub(crate) fn known(name: FieldName, value: std::ops::Range<usize>) -> Self {
+        Self {
+            name_at: u16::from(name.number()),
+            name_length: 0,
+            value_at: value.start as u16,
+            value_length: value.len() as u16,
+        }
+    }
+
+    /// A field with another name, which is not empty.
+    pub(crate) fn other(name: std::ops::Range<usize>, value: std::ops::Range<usize>) -> Self {
+        Self {
+            name_at: name.start as u16,
+            name_length: name.len() as u16,
+            value_at: value.start as u16,
+            value_length: value.len() as u16,
+        }
+    }
+
+    fn as_known(&self) -> Option<FieldName> {
+        match self.name_length {
+            0 => FieldName::from_number(self.name_at as u8),
+            _ => None,
+        }
+    }
+}
+
+impl PartialEq for Headers {
+    fn eq(&self, other: &Self) -> bool {
+        self.fault == other.fault && self.named().eq(other.named())
+    }
+}
+
+impl Eq for Headers {}
+
+impl fmt::Debug for Headers {
+    /// Values that let somebody in are not shown.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SECRET: NameSet = NameSet::of(&[
+            super::names::AUTHORIZATION,
+            super::names::COOKIE,
+            super::names::SET_COOKIE,
+            super::names::X_API_KEY,
+            super::names::MCP_SESSION_ID,
+        ]);
+        let shown = self.named().map(|(name, value)| {
+            let secret = matches!(name, Name::Known(known) if SECRET.has(known));
+            let value = if secret { b"***" } else { value };
+            (
+                String::from_utf8_lossy(name.bytes()),
+                String::from_utf8_lossy(value),
+            )
+        });
+        f.debug_map().entries(shown).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::names::{ACCEPT, AUTHORIZATION, MCP_NAME};
+    use super::*;
+
+    #[test]
+    fn fields_are_found_by_constant_and_by_text() {
+        let mut headers = Headers::default();
+        headers.push(ACCEPT, "a");
+        headers.push("x-mine", String::from("b"));
+        headers.push("accept", Bytes::from_static(b"c"));
+        headers.push_bytes(b"x-mine", b"");
+        headers.push(MCP_NAME, b"\tgr\xc3\xbcn");
+        assert_eq!(headers.get("accept"), Some(&b"a"[..]));
+        assert_eq!(headers.get(ACCEPT), Some(&b"a"[..]));
+        assert_eq!(headers.get("x-mine"), Some(&b"b"[..]));
+        assert_eq!(headers.get("x-other"), None);
+        assert_eq!(headers.get(AUTHORIZATION), None);
+        assert_eq!(headers.get_one("accept"), Err(Repeated));
+        assert_eq!(headers.get_one("x-mine"), Err(Repeated));
+        assert_eq!(headers.get_one(MCP_NAME), Ok(Some(&b"\tgr\xc3\xbcn"[..])));
+        assert_eq!(headers.get_one("x-other"), Ok(None));
+        assert_eq!(headers.get_all(ACCEPT).collect::<Vec<_>>(), [b"a", b"c"]);
+        assert_eq!(headers.get_all("x-mine").collect::<Vec<_>>(), [&b"b"[..], b""]);
+        assert_eq!(headers.get_bytes("accept").unwrap(), "a");
+        assert_eq!(headers.len(), 5);
+        assert_eq!(headers.fault(), None);
+        assert_eq!(headers.iter().nth(1), Some((&b"x-mine"[..], &b"b"[..])));
+    }
+
+    #[test]
+    fn a_field_that_cannot_be_sent_is_left_out_and_remembered() {
+        for (name, value, fault) in [
+            ("x", "a\nb", FieldFault::Value),
+            ("X", "a", FieldFault::Name),
+            ("x y", "a", FieldFault::Name),
+            ("", "a", FieldFault::Name),
+            ("date", "\u{7f}", FieldFault::Value),
+        ] {
+            let mut headers = Headers::default();
+            headers.push("x", "good");
+            headers.push(name, value);
+            headers.push("y", "good");
+            headers.push("", "\r");
+            assert_eq!((headers.fault(), headers.len()), (Some(fault), 2), "{name:?}");
+        }
+        let mut headers = Headers::default();
+        headers.push("x", vec![b'a'; 60_000]);
+        headers.push("y", vec![b'a'; 60_000]);
+        assert_eq!((headers.fault(), headers.len()), (Some(FieldFault::TooLarge), 1));
+        assert_eq!(headers.get("x").unwrap().len(), 60_000);
+    }
+
+    #[test]
+    fn a_head_that_came_can_be_added_to() {
+        let wire = &b"GET / HTTP/1.1\r\nHost: a\r\nACCEPT: x\r\nX-Mine:  y \r\n\r\n"[..];
+        let head = crate::http1::parse_request(&mut wire.into(), crate::http1::HeadLimits::default());
+        let mut headers = head.unwrap().unwrap().headers;
+        let before = headers.clone();
+        headers.push("x-more", "z");
+        assert_eq!(
+            headers.lines(),
+            Some(&b"accept: x\r\nx-mine: y\r\nx-more: z\r\n"[..])
+        );
+        assert_ne!(headers, before);
+        assert_eq!(before.get_bytes("x-mine").unwrap(), "y");
+        assert_eq!(headers.get(ACCEPT), before.get(ACCEPT));
+    }
+
+    #[test]
+    fn credentials_are_not_printed() {
+        let mut headers = Headers::default();
+        headers.push(AUTHORIZATION, "Bearer secret");
+        headers.push("accept", "a");
+        assert_eq!(
+            format!("{headers:?}"),
+            r#"{"authorization": "***", "accept": "a"}"#
+        );
+    }
+}

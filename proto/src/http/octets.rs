@@ -1,0 +1,165 @@
+//! Which octets may stand where, and how to ask quickly: a table for single ones, eight at a time for values.
+
+/// A character of a token (RFC 9110 §5.6.2).
+pub(crate) const TOKEN: u8 = 1;
+/// A token character that is no capital.
+pub(crate) const LOWER_TOKEN: u8 = 2;
+/// A character of a request target: visible ASCII, and no fragment.
+pub(crate) const TARGET: u8 = 4;
+/// A character of a host and port, without a user.
+pub(crate) const AUTHORITY: u8 = 8;
+
+/// Whether all octets are of this class. True for none.
+pub(crate) fn all(text: &[u8], class: u8) -> bool {
+    text.iter().all(|octet| is(*octet, class))
+}
+
+/// Whether an octet is of this class.
+pub(crate) fn is(octet: u8, class: u8) -> bool {
+    CLASSES[usize::from(octet)] & class != 0
+}
+
+static CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut octet = 0;
+    while octet < 256 {
+        let b = octet as u8;
+        if b.is_ascii_alphanumeric() || has(b"!#$%&'*+-.^_`|~", b) {
+            classes[octet] |= TOKEN;
+            if !b.is_ascii_uppercase() {
+                classes[octet] |= LOWER_TOKEN;
+            }
+        }
+        if b.is_ascii_graphic() && b != b'#' {
+            classes[octet] |= TARGET;
+        }
+        if b.is_ascii_alphanumeric() || has(b"-._~%!$&'()*+;=:[]", b) {
+            classes[octet] |= AUTHORITY;
+        }
+        octet += 1;
+    }
+    classes
+};
+
+const fn has(set: &[u8], octet: u8) -> bool {
+    let mut at = 0;
+    while at < set.len() {
+        if set[at] == octet {
+            return true;
+        }
+        at += 1;
+    }
+    false
+}
+
+/// Where the first octet stands that no field value may hold: a control character other than tab.
+pub(crate) fn control(text: &[u8]) -> Option<usize> {
+    let mut from = 0;
+    loop {
+        let at = from + control_or_tab(text.get(from..)?)?;
+        if text[at] != b'\t' {
+            return Some(at);
+        }
+        from = at + 1;
+    }
+}
+
+fn control_or_tab(text: &[u8]) -> Option<usize> {
+    let (words, tail) = text.as_chunks::<8>();
+    for (nth, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let delete = word ^ repeat(0x7f);
+        // Exact up to its lowest set bit: a borrow only runs upward, from a true hit.
+        let hits = (word.wrapping_sub(repeat(b' ')) & !word) | (delete.wrapping_sub(repeat(1)) & !delete);
+        let hits = hits & repeat(0x80);
+        if hits != 0 {
+            return Some(nth * 8 + lowest(hits));
+        }
+    }
+    let at = tail.iter().position(u8::is_ascii_control)?;
+    Some(words.len() * 8 + at)
+}
+
+/// Where the first colon stands.
+pub(crate) fn colon(text: &[u8]) -> Option<usize> {
+    let (words, tail) = text.as_chunks::<8>();
+    for (nth, word) in words.iter().enumerate() {
+        let colon = u64::from_le_bytes(*word) ^ repeat(b':');
+        let hits = colon.wrapping_sub(repeat(1)) & !colon & repeat(0x80);
+        if hits != 0 {
+            return Some(nth * 8 + lowest(hits));
+        }
+    }
+    let at = tail.iter().position(|b| *b == b':')?;
+    Some(words.len() * 8 + at)
+}
+
+/// Eight octets with their capitals lowered.
+pub(crate) const fn lower(word: u64) -> u64 {
+    let low = word & repeat(0x7f);
+    let from_a = low + repeat(0x80 - b'A');
+    let beyond_z = low + repeat(0x80 - b'Z' - 1);
+    let capitals = (from_a ^ beyond_z) & !word & repeat(0x80);
+    word | capitals >> 2
+}
+
+const fn repeat(octet: u8) -> u64 {
+    octet as u64 * 0x0101_0101_0101_0101
+}
+
+fn lowest(hits: u64) -> usize {
+    (hits.trailing_zeros() / 8) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn eight_at_a_time_finds_what_one_at_a_time_finds() {
+        let control_slowly = |text: &[u8]| text.iter().position(|b| b.is_ascii_control() && *b != b'\t');
+        let colon_slowly = |text: &[u8]| text.iter().position(|b| *b == b':');
+        for length in 0..=20 {
+            for at in 0..length {
+                for octet in 0..=255 {
+                    for (fill, beside) in [
+                        (b'a', b'a'),
+                        (0xff, b'\t'),
+                        (b'\t', 0x1f),
+                        (b' ', 0x80),
+                        (b'9', b';'),
+                    ] {
+                        let mut text = vec![fill; length];
+                        text[at] = octet;
+                        if let Some(next) = text.get_mut(at + 1) {
+                            *next = beside;
+                        }
+                        assert_eq!(control(&text), control_slowly(&text), "{text:?}");
+                        assert_eq!(colon(&text), colon_slowly(&text), "{text:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_octet_is_lowered_beside_any_other() {
+        for (a, b) in (0..=255).flat_map(|a| (0..=255).map(move |b| (a, b))) {
+            let word = [a, b, a, b'A', b'z', b, 0x80, a];
+            let lowered = lower(u64::from_le_bytes(word));
+            assert_eq!(lowered.to_le_bytes(), word.map(|b| b.to_ascii_lowercase()));
+        }
+    }
+
+    #[test]
+    fn the_classes_are_those_of_the_rfcs() {
+        for b in 0..=255_u8 {
+            let token = b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+            assert_eq!(is(b, TOKEN), token);
+            assert_eq!(is(b, LOWER_TOKEN), token && !b.is_ascii_uppercase());
+            assert_eq!(is(b, TARGET), b.is_ascii_graphic() && b != b'#');
+            let authority = b.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=:[]".contains(&b);
+            assert_eq!(is(b, AUTHORITY), authority);
+        }
+    }
+}
