@@ -15,7 +15,10 @@ use crate::{
 };
 use foldhash::HashMap;
 use ring::digest::{SHA256, digest};
-use ringway_proto::{http::Headers, key, snapshot as document};
+use ringway_proto::{
+    http::{FieldName, Headers, names},
+    key, snapshot as document,
+};
 use std::{fmt, sync::Arc};
 
 /// Who sent these headers?
@@ -48,12 +51,12 @@ pub fn principal(
 
 /// The one credential in the headers. Two are as bad as none: which of them a proxy looked at, we cannot know.
 fn shown(headers: &Headers) -> Result<Option<&[u8]>, Rejection> {
-    let one = |name| headers.get_one(name).map_err(|_| Rejection::CredentialInvalid);
-    let bearer = match one("authorization")? {
+    let one = |name: FieldName| headers.get_one(name).map_err(|_| Rejection::CredentialInvalid);
+    let bearer = match one(names::AUTHORIZATION)? {
         None => None,
         Some(value) => Some(bearer_token(value.trim_ascii()).ok_or(Rejection::CredentialInvalid)?),
     };
-    let key = one("x-api-key")?.map(|v| v.trim_ascii());
+    let key = one(names::X_API_KEY)?.map(|v| v.trim_ascii());
     let shown = match (bearer, key) {
         (Some(a), Some(b)) if !secret::equal(a, b) => return Err(Rejection::CredentialInvalid),
         (Some(a), _) => a,
@@ -218,9 +221,7 @@ mod tests {
         now_s: u64,
     ) -> Result<String, &'static str> {
         let mut headers = Headers::default();
-        fields
-            .iter()
-            .for_each(|(name, value)| headers.push(name, value.clone()));
+        fields.iter().for_each(|(name, value)| headers.push(*name, value));
         principal(s, &headers, loopback, || now_s)
             .map(|p| p.credential.to_string())
             .map_err(|r| r.reason())

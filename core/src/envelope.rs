@@ -14,7 +14,7 @@ use crate::{
 };
 use ringway_proto::{
     header_value,
-    http::Headers,
+    http::{Headers, Name, names},
     revision::{Era, Revision},
     rpc::{Message, Shape},
 };
@@ -32,7 +32,7 @@ pub enum Envelope {
 
 /// Decides the era of `message` and checks the modern headers against the body.
 pub fn open(headers: &Headers, doc: &[u8], message: &Message) -> Result<Envelope, Rejection> {
-    let stated = one(headers, "mcp-protocol-version")?;
+    let stated = one(headers, names::MCP_PROTOCOL_VERSION)?;
     let revision = stated.and_then(Revision::parse);
     if let Some(revision) = revision.filter(|r| r.era() == Era::Modern) {
         modern(headers, doc, message, revision)?;
@@ -46,7 +46,7 @@ pub fn open(headers: &Headers, doc: &[u8], message: &Message) -> Result<Envelope
         (Some(text), None) => Err(Rejection::RevisionUnsupported {
             requested: String::from_utf8_lossy(text).into_owned(),
         }),
-        (None, _) if headers.get("mcp-session-id").is_some() => Ok(Envelope::Session(None)),
+        (None, _) if headers.get(names::MCP_SESSION_ID).is_some() => Ok(Envelope::Session(None)),
         (None, _) if names_a_revision(message) => Err(mismatch(
             "MCP-Protocol-Version is required and must equal params._meta",
         )),
@@ -69,7 +69,7 @@ fn modern(headers: &Headers, doc: &[u8], message: &Message, revision: Revision) 
             "a request or a notification is expected here".into(),
         ));
     };
-    match one(headers, "mcp-method")? {
+    match one(headers, names::MCP_METHOD)? {
         Some(stated) if stated != method => {
             return Err(mismatch("Mcp-Method differs from the body's method"));
         }
@@ -116,7 +116,7 @@ fn name_agrees(headers: &Headers, body: Option<&str>, field: &'static str) -> Re
             "params.{field} must be a string"
         )));
     };
-    let Some(stated) = one(headers, "mcp-name")? else {
+    let Some(stated) = one(headers, names::MCP_NAME)? else {
         return Err(mismatch("Mcp-Name is required"));
     };
     match header_value::decode(stated) {
@@ -127,7 +127,7 @@ fn name_agrees(headers: &Headers, body: Option<&str>, field: &'static str) -> Re
 }
 
 /// A header that may stand once, without the white space around it (RFC 9110 §5.5).
-fn one<'h>(headers: &'h Headers, name: &str) -> Result<Option<&'h [u8]>, Rejection> {
+fn one<'h, 'n>(headers: &'h Headers, name: impl Into<Name<'n>>) -> Result<Option<&'h [u8]>, Rejection> {
     match headers.get_one(name) {
         Ok(value) => Ok(value.map(|v| v.trim_ascii())),
         Err(_) => Err(mismatch("a header of this protocol stands twice")),
@@ -143,7 +143,7 @@ fn mismatch(text: &'static str) -> Rejection {
 pub fn params_agree(headers: &Headers, doc: &[u8], message: &Message, tool: &Tool) -> Result<(), Rejection> {
     let arguments = message.params.as_ref().and_then(|p| p.arguments);
     for param in &tool.header_params {
-        let stated = one(headers, &param.header)?;
+        let stated = one(headers, &param.header[..])?;
         let said = arguments.and_then(|a| param_value(doc, a, param));
         match (stated, said) {
             (None, None) => {}

@@ -4,11 +4,12 @@
 //! the ones every MCP exchange carries are numbers ([`names`]). [`accept`] answers what two common fields mean.
 
 pub mod accept;
+mod fields;
 mod headers;
 pub mod names;
 pub(crate) mod octets;
 
-pub(crate) use headers::{Field, FieldList};
+pub(crate) use fields::{Field, FieldList};
 pub use headers::{FieldFault, Headers, Repeated};
 pub use names::{FieldName, Name};
 

@@ -9,17 +9,16 @@
 //! No field is in the list that could break out of its line: the parser finds none, `push` takes none. What `push`
 //! refuses is remembered, and a list that remembers a fault cannot be written.
 
-use super::names::{FieldName, Name, NameSet};
+use super::fields::{Field, FieldList};
+use super::names::{self, Name, NameSet};
 use super::octets::{self, LOWER_TOKEN};
 use bytes::Bytes;
 use std::fmt;
 
-/// An ordered list of header fields with lower-case names.
+/// An ordered list of header fields with lower-case names. One pointer: it changes hands often.
 #[derive(Clone, Default)]
 pub struct Headers {
-    text: Text,
-    fields: FieldList,
-    fault: Option<FieldFault>,
+    content: Option<Box<Content>>,
 }
 
 /// A header that must stand at most once came twice (RFC 9110 §5.3).
@@ -42,6 +41,13 @@ const TEXT_BYTES_MAX: usize = u16::MAX as usize;
 /// Room for a usual line.
 const LINE_BYTES_USUAL: usize = 48;
 
+#[derive(Clone, Default)]
+struct Content {
+    text: Text,
+    fields: FieldList,
+    fault: Option<FieldFault>,
+}
+
 #[derive(Clone)]
 enum Text {
     /// A head as it came. Fields are pieces of it.
@@ -56,67 +62,51 @@ impl Default for Text {
     }
 }
 
-/// The places of a list's fields, and which of the known names are among them.
-#[derive(Clone, Default)]
-pub(crate) struct FieldList {
-    list: Vec<Field>,
-    present: NameSet,
-    repeated: NameSet,
-}
-
-/// Where a name and its value stand.
-#[derive(Clone, Copy)]
-pub(crate) struct Field {
-    /// Where the name begins; the number of a known one.
-    name_at: u16,
-    /// 0 for a known one.
-    name_length: u16,
-    value_at: u16,
-    value_length: u16,
-}
-
 impl Headers {
     /// An empty list with room for `n` usual fields.
     pub fn with_capacity(n: usize) -> Self {
-        Self {
+        Content {
             text: Text::Lines(Vec::with_capacity(n * LINE_BYTES_USUAL)),
-            fields: FieldList::with_capacity(n),
-            fault: None,
+            ..Content::default()
         }
+        .into()
     }
 
     /// The fields of a head that was read. All have been checked; names are lower case.
     pub(crate) fn of_head(head: Bytes, fields: FieldList) -> Self {
-        Self {
+        Content {
             text: Text::Head(head),
             fields,
             fault: None,
         }
+        .into()
     }
 
     /// The first value of `name`.
     pub fn get<'n>(&self, name: impl Into<Name<'n>>) -> Option<&[u8]> {
-        self.find(name.into()).map(|field| self.value(field))
+        let content = self.content.as_ref()?;
+        content.find(name.into()).map(|field| content.value(field))
     }
 
     /// The first value of `name` for who keeps it: a slice of the head that came, or a copy of what was pushed.
     pub fn get_bytes<'n>(&self, name: impl Into<Name<'n>>) -> Option<Bytes> {
-        let field = self.find(name.into())?;
-        Some(match &self.text {
-            Text::Head(head) => {
-                let start = usize::from(field.value_at).min(head.len());
-                head.slice(start..(start + usize::from(field.value_length)).min(head.len()))
-            }
-            Text::Lines(_) => Bytes::copy_from_slice(self.value(field)),
+        let content = self.content.as_ref()?;
+        let value = content.value(content.find(name.into())?);
+        Some(match &content.text {
+            Text::Head(head) => head.slice_ref(value),
+            Text::Lines(_) => Bytes::copy_from_slice(value),
         })
     }
 
     /// The value of `name`, refusing a second one: two readers could pick different ones.
     pub fn get_one<'n>(&self, name: impl Into<Name<'n>>) -> Result<Option<&[u8]>, Repeated> {
         let name = name.into();
+        let Some(content) = &self.content else {
+            return Ok(None);
+        };
         let repeated = match name {
-            Name::Known(known) => self.fields.repeated.has(known),
-            Name::Other(_) => self.get_all(name).nth(1).is_some(),
+            Name::Known(known) => content.fields.repeated.has(known),
+            Name::Other(_) => content.all(name).nth(1).is_some(),
         };
         if repeated {
             Err(Repeated)
@@ -128,22 +118,16 @@ impl Headers {
     /// Every value of `name`, in order of arrival.
     pub fn get_all<'h>(&'h self, name: impl Into<Name<'h>>) -> impl Iterator<Item = &'h [u8]> {
         let name = name.into();
-        let list = if self.may_have(name) {
-            &self.fields.list[..]
-        } else {
-            &[]
-        };
-        list.iter()
-            .filter(move |field| self.is_called(field, name))
-            .map(|field| self.value(field))
+        let content = self.content.as_ref().filter(|content| content.may_have(name));
+        content.into_iter().flat_map(move |content| content.all(name))
     }
 
     /// Appends a field, its name in lower case. A field that cannot be sent is left out, and then the whole list
     /// cannot; see [`Headers::fault`].
     pub fn push<'n>(&mut self, name: impl Into<Name<'n>>, value: impl AsRef<[u8]>) {
-        if let Err(fault) = self.append(name.into(), value.as_ref()) {
-            self.fault.get_or_insert(fault);
-        }
+        self.content
+            .get_or_insert_default()
+            .push(name.into(), value.as_ref());
     }
 
     /// Appends a field whose name came from outside, as [`Headers::push`] does.
@@ -153,7 +137,7 @@ impl Headers {
 
     /// Why this list cannot be sent: the first field that was not taken into it.
     pub fn fault(&self) -> Option<FieldFault> {
-        self.fault
+        self.content.as_ref()?.fault
     }
 
     /// All fields in order.
@@ -163,30 +147,49 @@ impl Headers {
 
     /// All fields in order, the known names as such.
     pub fn named(&self) -> impl Iterator<Item = (Name<'_>, &[u8])> {
-        let list = self.fields.list.iter();
-        list.map(|field| (self.name(field), self.value(field)))
+        let content = self.content.as_ref().into_iter();
+        content.flat_map(|content| content.named())
     }
 
     /// Number of fields.
     pub fn len(&self) -> usize {
-        self.fields.list.len()
+        let content = self.content.as_ref();
+        content.map_or(0, |content| content.fields.len())
     }
 
     /// True when there is no field.
     pub fn is_empty(&self) -> bool {
-        self.fields.list.is_empty()
+        self.len() == 0
     }
 
     /// Whether one of these is there.
     pub(crate) fn has_any(&self, names: NameSet) -> bool {
-        self.fields.present.meets(names)
+        let content = self.content.as_ref();
+        content.is_some_and(|content| content.fields.present.meets(names))
     }
 
     /// The lines of all fields, if they stand ready to be written.
     pub(crate) fn lines(&self) -> Option<&[u8]> {
-        match &self.text {
-            Text::Lines(lines) => Some(lines),
-            Text::Head(_) => None,
+        match self.content.as_ref().map(|content| &content.text) {
+            Some(Text::Lines(lines)) => Some(lines),
+            Some(Text::Head(_)) => None,
+            None => Some(&[]),
+        }
+    }
+}
+
+impl From<Content> for Headers {
+    fn from(content: Content) -> Self {
+        Self {
+            content: Some(Box::new(content)),
+        }
+    }
+}
+
+impl Content {
+    fn push(&mut self, name: Name<'_>, value: &[u8]) {
+        if let Err(fault) = self.append(name, value) {
+            self.fault.get_or_insert(fault);
         }
     }
 
@@ -234,10 +237,22 @@ impl Headers {
     }
 
     fn find(&self, name: Name<'_>) -> Option<&Field> {
-        if !self.may_have(name) {
-            return None;
+        match self.may_have(name) {
+            true => self.fields.iter().find(|field| self.is_called(field, name)),
+            false => None,
         }
-        self.fields.list.iter().find(|field| self.is_called(field, name))
+    }
+
+    fn all(&self, name: Name<'_>) -> impl Iterator<Item = &[u8]> {
+        self.fields
+            .iter()
+            .filter(move |field| self.is_called(field, name))
+            .map(|field| self.value(field))
+    }
+
+    fn named(&self) -> impl Iterator<Item = (Name<'_>, &[u8])> {
+        let fields = self.fields.iter();
+        fields.map(|field| (self.name(field), self.value(field)))
     }
 
     fn may_have(&self, name: Name<'_>) -> bool {
@@ -249,7 +264,7 @@ impl Headers {
 
     fn is_called(&self, field: &Field, name: Name<'_>) -> bool {
         match name {
-            Name::Known(known) => field.name_length == 0 && field.name_at == u16::from(known.number()),
+            Name::Known(known) => field.as_known() == Some(known),
             Name::Other(text) => {
                 field.name_length != 0 && self.piece(field.name_at, field.name_length) == text
             }
@@ -277,65 +292,9 @@ impl Headers {
     }
 }
 
-impl FieldList {
-    pub(crate) fn with_capacity(n: usize) -> Self {
-        Self {
-            list: Vec::with_capacity(n),
-            ..Self::default()
-        }
-    }
-
-    pub(crate) fn push(&mut self, field: Field) {
-        if let Some(name) = field.as_known()
-            && self.present.add(name)
-        {
-            self.repeated.add(name);
-        }
-        self.list.push(field);
-    }
-
-    /// The places of the names that are not known.
-    pub(crate) fn other_names(&self) -> impl Iterator<Item = std::ops::Range<usize>> {
-        let others = self.list.iter().filter(|field| field.name_length != 0);
-        others.map(|field| {
-            let at = usize::from(field.name_at);
-            at..at + usize::from(field.name_length)
-        })
-    }
-}
-
-impl Field {
-    /// A field with a known name. Places are below [`TEXT_BYTES_MAX`].
-    pub(crate) fn known(name: FieldName, value: std::ops::Range<usize>) -> Self {
-        Self {
-            name_at: u16::from(name.number()),
-            name_length: 0,
-            value_at: value.start as u16,
-            value_length: value.len() as u16,
-        }
-    }
-
-    /// A field with another name, which is not empty.
-    pub(crate) fn other(name: std::ops::Range<usize>, value: std::ops::Range<usize>) -> Self {
-        Self {
-            name_at: name.start as u16,
-            name_length: name.len() as u16,
-            value_at: value.start as u16,
-            value_length: value.len() as u16,
-        }
-    }
-
-    fn as_known(&self) -> Option<FieldName> {
-        match self.name_length {
-            0 => FieldName::from_number(self.name_at as u8),
-            _ => None,
-        }
-    }
-}
-
 impl PartialEq for Headers {
     fn eq(&self, other: &Self) -> bool {
-        self.fault == other.fault && self.named().eq(other.named())
+        self.fault() == other.fault() && self.named().eq(other.named())
     }
 }
 
@@ -345,11 +304,11 @@ impl fmt::Debug for Headers {
     /// Values that let somebody in are not shown.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const SECRET: NameSet = NameSet::of(&[
-            super::names::AUTHORIZATION,
-            super::names::COOKIE,
-            super::names::SET_COOKIE,
-            super::names::X_API_KEY,
-            super::names::MCP_SESSION_ID,
+            names::AUTHORIZATION,
+            names::COOKIE,
+            names::SET_COOKIE,
+            names::X_API_KEY,
+            names::MCP_SESSION_ID,
         ]);
         let shown = self.named().map(|(name, value)| {
             let secret = matches!(name, Name::Known(known) if SECRET.has(known));

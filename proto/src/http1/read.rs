@@ -226,7 +226,7 @@ struct Fields {
 fn fields(seen: &[u8], start: usize, limits: HeadLimits, request: bool) -> Result<Fields, Stop> {
     let most = limits.fields_max.min(FIELDS_MAX);
     let mut fields = Fields {
-        list: FieldList::with_capacity(FIELDS_USUAL),
+        list: FieldList::default(),
         meaning: Meaning::default(),
         end: start,
         capitals: false,
@@ -270,9 +270,6 @@ fn fields(seen: &[u8], start: usize, limits: HeadLimits, request: bool) -> Resul
         }
     }
 }
-
-/// How many fields most heads have at most.
-const FIELDS_USUAL: usize = 16;
 
 /// A field's value without the white space around it, and where the next line begins.
 fn value(seen: &[u8], from: usize) -> Result<(Range<usize>, usize), Stop> {

@@ -3,7 +3,10 @@
 use crate::upstream::{Fault, FaultKind, Response, ResponseBody};
 use bytes::Bytes;
 use ringway_core::rejection::Rejection;
-use ringway_proto::sse;
+use ringway_proto::{
+    http::{accept, names},
+    sse,
+};
 
 /// The body of a refusal is read this far: JSON-RPC errors are short, HTML pages are not for us.
 const REFUSAL_BYTES_MAX: usize = 64 << 10;
@@ -67,20 +70,18 @@ impl Answer {
 
     /// What a response means, when its status and content type say it all.
     pub fn of(response: Response) -> Result<Self, Unusual> {
-        let content_type = response.headers.get("content-type").cloned().unwrap_or_default();
-        let kind = content_type
-            .split(|b| *b == b';')
-            .next()
-            .unwrap_or_default()
-            .trim_ascii();
+        let content_type = response
+            .headers
+            .get_bytes(names::CONTENT_TYPE)
+            .unwrap_or_default();
         match response.status {
             202 | 204 => Ok(Self::Accepted),
-            status @ 200..=299 if kind.eq_ignore_ascii_case(b"application/json") => Ok(Self::Json {
+            status @ 200..=299 if accept::is_json(&content_type) => Ok(Self::Json {
                 status,
                 content_type,
                 body: response.body,
             }),
-            200 if kind.eq_ignore_ascii_case(b"text/event-stream") => Ok(Self::Events {
+            200 if accept::is_event_stream(&content_type) => Ok(Self::Events {
                 content_type,
                 body: response.body,
             }),

@@ -165,7 +165,7 @@ impl Modern<'_> {
             .filter(|(n, _)| n.starts_with(b"mcp-param-"))
         {
             if !params.iter().any(|(known, _)| known == name) {
-                params.push((name.clone(), value.clone()));
+                params.push((Bytes::copy_from_slice(name), Bytes::copy_from_slice(value)));
             }
         }
         // A message changes its names on the way, never its method.

@@ -29,7 +29,11 @@ use ringway_core::{
     snapshot::{Principal, Scope},
 };
 use ringway_proto::{
-    http::{Headers, Method},
+    http::{
+        Headers, Method,
+        accept::{self, Accepted},
+        names,
+    },
     revision::Era,
     rpc::{self, ScanFault},
 };
@@ -173,14 +177,9 @@ impl Mcp {
         let loopback = peer.local.ip().is_loopback();
         let origin = head
             .headers
-            .get_one("origin")
+            .get_one(names::ORIGIN)
             .map_err(|_| Rejection::OriginNotAllowed)?;
-        origin::check(
-            &snapshot.gateway,
-            loopback,
-            &head.authority,
-            origin.map(|o| o.as_ref()),
-        )?;
+        origin::check(&snapshot.gateway, loopback, &head.authority, origin)?;
         if !matches!(head.method, Method::Get | Method::Post | Method::Delete) {
             return Err(Rejection::MethodNotAllowed("GET, POST, DELETE, OPTIONS"));
         }
@@ -319,40 +318,26 @@ impl<'p> Endpoint<'p> {
 /// A POST says JSON and takes JSON and events (every revision, "Sending Messages").
 fn post_headers(headers: &Headers) -> Result<(), Rejection> {
     let kind = headers
-        .get_one("content-type")
+        .get_one(names::CONTENT_TYPE)
         .map_err(|_| Rejection::UnsupportedMediaType)?;
-    let kind = kind.map(|k| k.split(|b| *b == b';').next().unwrap_or_default().trim_ascii());
-    if !kind.is_some_and(|k| k.eq_ignore_ascii_case(b"application/json")) {
+    if !kind.is_some_and(accept::is_json) {
         return Err(Rejection::UnsupportedMediaType);
     }
-    if accepts(headers, b"application/json") && accepts(headers, b"text/event-stream") {
-        return Ok(());
+    match accept::accepted(headers) {
+        Accepted {
+            json: true,
+            events: true,
+        } => Ok(()),
+        _ => Err(Rejection::NotAcceptable("application/json and text/event-stream")),
     }
-    Err(Rejection::NotAcceptable("application/json and text/event-stream"))
 }
 
 fn get_headers(headers: &Headers) -> Result<(), Rejection> {
-    if accepts(headers, b"text/event-stream") {
+    if accept::accepted(headers).events {
         Ok(())
     } else {
         Err(Rejection::NotAcceptable("text/event-stream"))
     }
-}
-
-/// Whether `Accept` names this type, or a range with it. Weights are not read: zero is not used for these types.
-fn accepts(headers: &Headers, kind: &[u8]) -> bool {
-    let group = kind.split(|b| *b == b'/').next().unwrap_or_default();
-    headers
-        .get_all("accept")
-        .flat_map(|value| value.split(|b| *b == b','))
-        .any(|item| {
-            let range = item.split(|b| *b == b';').next().unwrap_or_default().trim_ascii();
-            range.eq_ignore_ascii_case(kind)
-                || range == b"*/*"
-                || range
-                    .strip_suffix(b"/*")
-                    .is_some_and(|g| g.eq_ignore_ascii_case(group))
-        })
 }
 
 fn scan_rejection(fault: &ScanFault) -> Rejection {
@@ -384,13 +369,8 @@ const CORS_RESPONSE_HEADERS: &str = "mcp-session-id, mcp-protocol-version, www-a
 
 fn preflight(view: &View, head: &Head, peer: Peer) -> Response {
     let loopback = peer.local.ip().is_loopback();
-    let origin = head.headers.get("origin");
-    let judged = origin::check(
-        &view.live.snapshot.gateway,
-        loopback,
-        &head.authority,
-        origin.map(|o| o.as_ref()),
-    );
+    let origin = head.headers.get(names::ORIGIN);
+    let judged = origin::check(&view.live.snapshot.gateway, loopback, &head.authority, origin);
     if let Err(rejection) = judged {
         return refusal_response(&rejection, None);
     }
@@ -398,7 +378,7 @@ fn preflight(view: &View, head: &Head, peer: Peer) -> Response {
     headers.push("access-control-allow-methods", CORS_METHODS);
     // Names of `Mcp-Param-*` are the tools' own, so the ones asked for are granted after the fixed ones.
     let asked = head.headers.get("access-control-request-headers");
-    let params = asked.map(|a| mcp_params(a)).unwrap_or_default();
+    let params = asked.map(mcp_params).unwrap_or_default();
     headers.push(
         "access-control-allow-headers",
         format!("{CORS_REQUEST_HEADERS}{params}"),
@@ -429,7 +409,7 @@ fn mcp_params(asked: &[u8]) -> String {
 /// CORS on a refusal whose origin may not have been judged yet.
 fn with_cors(response: Response, view: &View, head: &Head, peer: Peer) -> Response {
     let loopback = peer.local.ip().is_loopback();
-    let origin = head.headers.get("origin").map(|o| o.as_ref());
+    let origin = head.headers.get(names::ORIGIN);
     match origin::check(&view.live.snapshot.gateway, loopback, &head.authority, origin) {
         Ok(()) => allow_origin(response, head),
         Err(_) => response,
@@ -437,10 +417,8 @@ fn with_cors(response: Response, view: &View, head: &Head, peer: Peer) -> Respon
 }
 
 fn allow_origin(mut response: Response, head: &Head) -> Response {
-    if let Some(origin) = head.headers.get("origin") {
-        response
-            .headers
-            .push("access-control-allow-origin", origin.clone());
+    if let Some(origin) = head.headers.get(names::ORIGIN) {
+        response.headers.push("access-control-allow-origin", origin);
         response
             .headers
             .push("access-control-expose-headers", CORS_RESPONSE_HEADERS);

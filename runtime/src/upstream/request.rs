@@ -11,7 +11,7 @@ use super::{
 use bytes::Bytes;
 use ringway_proto::{
     http::{Headers, Method},
-    http1::Prefix,
+    http1::{Prefix, WriteFault, any_steers},
 };
 use std::rc::Rc;
 
@@ -32,21 +32,6 @@ pub struct Request {
     /// fields that are this request's own.
     pub prefix: Option<Rc<Prefix>>,
 }
-
-/// Fields that belong to the connection or to us (RFC 9110 §7.6.1, RFC 9113 §8.2.2).
-const OURS: [&str; 10] = [
-    "host",
-    "content-length",
-    "transfer-encoding",
-    "connection",
-    "keep-alive",
-    "proxy-connection",
-    "upgrade",
-    "te",
-    "trailer",
-    // We never wait for `100 Continue`.
-    "expect",
-];
 
 impl Request {
     /// A request that begins as its endpoint's requests do.
@@ -71,17 +56,11 @@ impl Request {
         if self.target.first() != Some(&b'/') || !is_visible(&self.target) || self.target.contains(&b'#') {
             return refuse("the target must begin with / and hold visible ASCII without # only".to_owned());
         }
-        for (name, value) in self.headers.iter() {
-            let shown = || String::from_utf8_lossy(name).into_owned();
-            if name.is_empty() || !name.iter().all(|b| is_name_byte(*b)) {
-                return refuse(format!("{:?} is not a header name in lower case", shown()));
-            }
-            if OURS.iter().any(|ours| ours.as_bytes() == name.as_ref()) {
-                return refuse(format!("the header {} is not the caller's to set", shown()));
-            }
-            if !value.iter().all(|b| matches!(b, b'\t' | 0x20..=0x7e | 0x80..)) {
-                return refuse(format!("the value of {} holds a control character", shown()));
-            }
+        if let Some(fault) = self.headers.fault() {
+            return refuse(WriteFault::from(fault).to_string());
+        }
+        if any_steers(&self.headers) {
+            return refuse(WriteFault::Steering.to_string());
         }
         Ok(())
     }
@@ -93,14 +72,24 @@ impl Request {
     }
 }
 
-/// `tchar` of RFC 9110 §5.6.2 without capitals.
-fn is_name_byte(b: u8) -> bool {
-    matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Fields that belong to the connection or to us (RFC 9110 §7.6.1, RFC 9113 §8.2.2).
+    const OURS: [&str; 10] = [
+        "host",
+        "content-length",
+        "transfer-encoding",
+        "connection",
+        "keep-alive",
+        "proxy-connection",
+        "upgrade",
+        "te",
+        "trailer",
+        // We never wait for `100 Continue`.
+        "expect",
+    ];
 
     fn request(name: &'static [u8], value: &'static [u8]) -> Request {
         let mut headers = Headers::default();

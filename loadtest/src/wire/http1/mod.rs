@@ -209,7 +209,7 @@ impl Http1 {
     fn take(&mut self, head: ResponseHead, answer: &mut Answer) -> Body {
         answer.status = head.status;
         answer.content = Content::of(head.headers.get("content-type").map(AsRef::as_ref));
-        answer.session_id = head.headers.get("mcp-session-id").cloned();
+        answer.session_id = head.headers.get_bytes("mcp-session-id");
         answer.last = self.read_at;
         Body::new(head.framing, head.keep_alive)
     }

@@ -37,6 +37,9 @@ pub(super) fn read(parts: &Parts, fields_max: usize) -> Result<Head, HeadFault> 
             headers.push_bytes(cut(name.as_str().as_bytes()), cut(value.as_bytes()));
         }
     }
+    if headers.fault().is_some() {
+        return Err(HeadFault::Malformed);
+    }
     Ok(Head {
         method: Method::from_token(parts.method.as_str().as_bytes()),
         target,
@@ -73,10 +76,13 @@ fn authority(parts: &Parts) -> Result<&[u8], HeadFault> {
 
 /// An answer's fields; `None` when one of them cannot be sent.
 pub(super) fn write(headers: &Headers, date: Bytes, length: Option<u64>) -> Option<HeaderMap> {
+    if headers.fault().is_some() {
+        return None;
+    }
     let mut map = HeaderMap::with_capacity(headers.len() + 2);
     for (name, value) in headers.iter().filter(|(name, _)| !is_connection_field(name)) {
         let name = HeaderName::from_bytes(name).ok()?;
-        map.append(name, HeaderValue::from_maybe_shared(value.clone()).ok()?);
+        map.append(name, HeaderValue::from_bytes(value).ok()?);
     }
     map.insert(http::header::DATE, HeaderValue::from_maybe_shared(date).ok()?);
     if let Some(length) = length {

@@ -329,7 +329,7 @@ fn passed(server: &str, answer: Answer) -> Result<Reply, Rejection> {
 /// GET and DELETE went with the sessions (2026-07-28, "Streamable HTTP").
 fn not_modern(call: &Call) -> Result<(), Rejection> {
     let stated = call.head.headers.get("mcp-protocol-version");
-    match stated.and_then(|v| Revision::parse(v)).map(Revision::era) {
+    match stated.and_then(Revision::parse).map(Revision::era) {
         Some(Era::Modern) => Err(Rejection::MethodNotAllowed("POST")),
         _ => Ok(()),
     }
@@ -342,7 +342,7 @@ pub async fn get(mcp: &Rc<Mcp>, call: &Call) -> Result<Reply, Rejection> {
     if mcp.shared.is_draining() {
         return Err(Rejection::Draining);
     }
-    let resume_after = call.head.headers.get("last-event-id").cloned();
+    let resume_after = call.head.headers.get_bytes("last-event-id");
     let Some(server) = transparent(call) else {
         return streams::session(mcp, call, session, resume_after);
     };

@@ -369,7 +369,7 @@ fn head(endpoint: &Endpoint, request: &Request) -> Result<http::Request<()>, Fau
         .chain(request.headers.iter())
     {
         let name = HeaderName::from_bytes(name).map_err(|_| impossible("a header name"))?;
-        let value = HeaderValue::from_maybe_shared(value.clone());
+        let value = HeaderValue::from_bytes(value);
         headers.append(name, value.map_err(|_| impossible("a header value"))?);
     }
     if let Some(length) = request.length() {
