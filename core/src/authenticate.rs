@@ -51,6 +51,10 @@ pub fn principal(
 
 /// The one credential in the headers. Two are as bad as none: which of them a proxy looked at, we cannot know.
 fn shown(headers: &Headers) -> Result<Option<&[u8]>, Rejection> {
+    // A field that the list would not take may have been a credential.
+    if headers.fault().is_some() {
+        return Err(Rejection::CredentialInvalid);
+    }
     let one = |name: FieldName| headers.get_one(name).map_err(|_| Rejection::CredentialInvalid);
     let bearer = match one(names::AUTHORIZATION)? {
         None => None,

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! No field is in the list that could break out of its line: the parser finds none, `push` takes none. What `push`
-//! refuses is remembered, and a list that remembers a fault cannot be written.
+//! refuses is remembered, and a list that remembers a fault cannot be written. Who fills a list from outside asks for
+//! the fault before anything is decided: what was left out must not read as what was never sent.
 
 use super::fields::{Field, FieldList};
 use super::names::{self, Name, NameSet};
