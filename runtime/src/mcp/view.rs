@@ -52,7 +52,7 @@ impl Openings<Prefix> {
             }
             headers.push("user-agent", concat!("ringway/", env!("CARGO_PKG_VERSION")));
             for (name, value) in fields {
-                headers.push(name, *value);
+                headers.push(*name, value);
             }
             Prefix::new(method, endpoint.path(), endpoint.authority(), &headers)
         };
