@@ -63,7 +63,7 @@ fn fleet(c: &mut Criterion) {
     let snapshot = compile();
     let mut headers = Headers::default();
     headers.push("x-api-key", documents::key_text(0));
-    let principal = authenticate::principal(&snapshot, &headers, false, 0).expect("known");
+    let principal = authenticate::principal(&snapshot, &headers, false, || 0).expect("known");
     group.bench_function("search", |b| {
         let permits = snapshot.permits(&principal);
         b.iter(|| black_box(search::search(&snapshot, permits, "create an issue in the tracker", 8).len()));

@@ -275,7 +275,7 @@ fn open_session() -> Box<dyn FnMut()> {
     let f = Fixture::new();
     Box::new(move || {
         let text = black_box(f.session.as_bytes());
-        black_box(SessionToken::open(&f.sealer, text, &f.principal, None, || NOW_S).expect("ours"));
+        black_box(SessionToken::open(&f.sealer, text, &f.principal, None, NOW_S).expect("ours"));
     })
 }
 
@@ -325,7 +325,7 @@ fn whole(era: Era) -> Box<dyn FnMut()> {
         let message = rpc::scan(&doc).expect("sound");
         if let Envelope::Session(_) = envelope::open(&head.headers, &doc, &message).expect("agrees") {
             let text = head.headers.get("mcp-session-id").expect("a session");
-            black_box(SessionToken::open(&f.sealer, text, &principal, None, || NOW_S).expect("ours"));
+            black_box(SessionToken::open(&f.sealer, text, &principal, None, NOW_S).expect("ours"));
         }
         let caller = Caller {
             snapshot: &f.snapshot,
