@@ -59,8 +59,13 @@ fn read(mcp: &Rc<Mcp>, letter: Letter) {
             );
         }
         Letter::Leg { session, server, leg } => mcp.notes.put_leg(&session, &server, leg),
-        Letter::LogLevel { session, level } => {
+        Letter::LogLevel {
+            session,
+            level,
+            pending,
+        } => {
             *mcp.notes.of(&session, false).log_level.borrow_mut() = Some(level);
+            drop(pending);
         }
         Letter::Watch {
             session,

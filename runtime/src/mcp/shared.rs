@@ -97,6 +97,8 @@ pub enum Letter {
         session: SessionId,
         /// The level's name.
         level: String,
+        /// Let go once this worker knows.
+        pending: Pending,
     },
     /// A session's interest in a resource of a modern server.
     Watch {

@@ -9,6 +9,7 @@ use crate::{
         reply::Reply,
         sealed::{self, Addressed},
         shared::Letter,
+        streams::ready,
         worker::{Call, Mcp},
     },
 };
@@ -138,12 +139,16 @@ pub async fn set_level(
     let level = level
         .ok_or_else(|| Rejection::ParamsInvalid("params.level is no log level".into()))?
         .into_owned();
+    // The client's next call may reach another worker, and must log at this level there too.
+    let (pending, ready) = ready::pair();
     for (server, leg) in known_legs(mcp, call, session) {
         if !call.view.server(server).features.logging {
             continue;
         }
         let (mcp, view, doc) = (mcp.clone(), call.view.clone(), doc.clone());
+        let pending = pending.clone();
         io::spawn(async move {
+            let _until_it_knows = pending;
             // A server that cannot be reached now logs at its own level later; no reason to fail the others.
             _ = outbound::post(&mcp, &view, server, Wire::Legacy(&leg), doc, false).await;
         });
@@ -152,7 +157,10 @@ pub async fn set_level(
     mcp.shared.write_all(|| Letter::LogLevel {
         session: id,
         level: level.clone(),
+        pending: pending.clone(),
     });
+    drop(pending);
+    ready.wait().await;
     Ok(Reply::Message(
         translate::result::render(&id_of(doc, message), b"{}").into(),
     ))
