@@ -9,14 +9,19 @@
 //! people see of it. `peers` are the proxies that this program is itself.
 
 mod build;
+mod client;
 mod failure;
+mod further;
 mod generator;
+mod goals;
 mod http;
 mod identity;
 mod peers;
 mod place;
+mod plot;
 mod process;
 mod proxies;
+mod publish;
 mod report;
 mod results;
 mod rounds;
@@ -27,13 +32,17 @@ mod work;
 pub use peers::{Args as PeerArgs, run as run_peer};
 
 use failure::{Context, Failure, Result, write};
+use further::Further;
 use generator::{Generator, Loadtest, Wrk};
 use place::{Placement, Scheduling};
-use proxies::{Built, Row};
-use results::{FORMAT, Machine, Results};
+use proxies::Built;
+use results::Results;
 use rounds::Bench;
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 use work::Cell;
+
+/// What was measured, in the folder of results.
+const RESULTS: &str = "results.json";
 
 /// What to compare.
 #[derive(clap::Args)]
@@ -41,9 +50,12 @@ pub struct Args {
     /// Three short rounds of the five rows that matter most
     #[arg(long)]
     quick: bool,
-    /// Which tables to make
-    #[arg(long, value_delimiter = ',', default_value = "small")]
+    /// Which tables to make; of small calls when nothing else is asked for
+    #[arg(long, value_delimiter = ',')]
     cells: Vec<Cell>,
+    /// Further measurements, beside the tables
+    #[arg(long, value_delimiter = ',', num_args = 1..)]
+    further: Vec<Further>,
     /// How often everything is measured
     #[arg(long)]
     rounds: Option<usize>,
@@ -53,6 +65,12 @@ pub struct Args {
     /// Which rows, by id; `list` prints them. What a ratio is taken to is always among them
     #[arg(long, value_delimiter = ',')]
     proxies: Vec<String>,
+    /// Write what was measured into this page's marked sections, and its plots beside it; measures nothing
+    #[arg(long, value_name = "PAGE", num_args = 0..=1, default_missing_value = "docs/performance.md")]
+    publish: Option<PathBuf>,
+    /// Proxies of other people, those that are installed
+    #[arg(long, value_name = "FILE", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/others.toml"))]
+    others: PathBuf,
     /// Where results go
     #[arg(long, default_value = "target/compare")]
     out: PathBuf,
@@ -93,11 +111,16 @@ pub fn run(args: Args) -> ExitCode {
 }
 
 fn compare(args: &Args) -> Result<()> {
+    let others = proxies::others(&args.others)?;
     if args.proxies.iter().any(|id| id == "list") {
-        for row in rows::all() {
+        let others = others.iter().map(|(row, _)| row.clone());
+        for row in rows::all().into_iter().chain(others) {
             println!("{:22} {}", row.id, row.label);
         }
         return Ok(());
+    }
+    if let Some(page) = &args.publish {
+        return publish::page(&Results::resume(&args.out.join(RESULTS)), page);
     }
     let placement = Placement::find(args.scheduling);
     std::fs::create_dir_all(&args.out).map_err(|e| Failure::at(&args.out, &e))?;
@@ -124,45 +147,24 @@ fn compare(args: &Args) -> Result<()> {
         warmup: Duration::from_secs(1),
         duration: Duration::from_secs_f64(args.seconds.unwrap_or(if args.quick { 2.0 } else { 3.0 })),
     };
-    let mut results = Results {
-        format: FORMAT,
-        machine: Machine::here(),
-        generator: generator.name().to_owned(),
-        scheduling: placement.scheduling,
-        measured_s: bench.duration.as_secs_f64(),
-        cells: Vec::new(),
+    let mut results = Results::resume(&out.join(RESULTS));
+    let rounds = args.rounds.unwrap_or(if args.quick { 3 } else { 5 });
+    let cells = match (&*args.cells, &*args.further) {
+        ([], []) => &[Cell::Small],
+        (cells, _) => cells,
     };
-    for cell in &args.cells {
-        let rows = rows(args, *cell)?;
-        let rounds = args.rounds.unwrap_or(if args.quick { 3 } else { 5 });
-        results.cells.push(bench.table(*cell, &rows, rounds)?);
+    for cell in cells {
+        let rows = rows::select(*cell, args.quick, &args.proxies, &others)?;
+        results.set_table(bench.table(*cell, &rows, rounds)?);
+        save(&results, &out)?;
+    }
+    for further in &args.further {
+        results.set_finding(further.run(&bench, rounds)?);
         save(&results, &out)?;
     }
     println!("{}", report::markdown(&results));
     println!("written to {}", out.display());
     Ok(())
-}
-
-fn rows(args: &Args, cell: Cell) -> Result<Vec<Row>> {
-    let mut wanted: Vec<String> = if args.proxies.is_empty() {
-        rows::of_cell(cell, args.quick)
-            .into_iter()
-            .map(str::to_owned)
-            .collect()
-    } else {
-        args.proxies.clone()
-    };
-    wanted.extend([rows::FLOOR, rows::BASE].map(str::to_owned));
-    let all = rows::all();
-    if let Some(unknown) = wanted.iter().find(|id| !all.iter().any(|row| row.id == **id)) {
-        return Err(Failure::new(format!(
-            "--proxies: there is no row `{unknown}`; `--proxies list` prints them"
-        )));
-    }
-    Ok(all
-        .into_iter()
-        .filter(|row| wanted.iter().any(|id| id == row.id))
-        .collect())
 }
 
 fn programs(args: &Args) -> Result<(Built, PathBuf)> {
@@ -185,6 +187,9 @@ fn programs(args: &Args) -> Result<(Built, PathBuf)> {
 
 fn save(results: &Results, out: &std::path::Path) -> Result<()> {
     let json = serde_json::to_string_pretty(results).context("write the results")?;
-    write(&out.join("results.json"), &json)?;
+    write(&out.join(RESULTS), &json)?;
+    for table in &results.cells {
+        plot::draw(table, &out.join(format!("performance-{}.svg", table.cell.name())))?;
+    }
     write(&out.join("results.md"), &report::markdown(results))
 }

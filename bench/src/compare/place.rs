@@ -34,6 +34,8 @@ pub struct Placement {
     pub load_cpu: usize,
     /// See [`Scheduling`].
     pub scheduling: Scheduling,
+    /// The proxy may use every processor, not its own alone.
+    pub spread: bool,
 }
 
 impl Placement {
@@ -61,6 +63,7 @@ impl Placement {
             proxy_cpu: 0,
             load_cpu: cpus.min(2) - 1,
             scheduling,
+            spread: false,
         }
     }
 

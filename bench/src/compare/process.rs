@@ -91,6 +91,16 @@ impl Process {
         self.pids().into_iter().filter_map(rss_bytes).sum()
     }
 
+    /// What it has printed.
+    pub fn log(&self) -> &Path {
+        &self.log
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        kill_process(self.pid(), signal).context(&self.name)
+    }
+
     /// A failure that quotes the end of what it printed.
     pub fn failed(&self, what: &str) -> Failure {
         let said = std::fs::read_to_string(&self.log).unwrap_or_default();

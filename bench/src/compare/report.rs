@@ -1,7 +1,8 @@
 //! The tables, as Markdown for files and for the terminal.
 
 use super::{
-    results::{Line, Results, Sample, Spread, Table},
+    place::Scheduling,
+    results::{Finding, Line, Origin, Results, Sample, Spread, Table},
     rows::{BASE, FLOOR},
     work::{Cell, Pace},
 };
@@ -16,23 +17,46 @@ pub fn markdown(results: &Results) -> String {
     for table in &results.cells {
         let _ = write!(text, "\n### {}\n\n{}", table.cell.title(), self::table(table));
     }
+    for finding in &results.further {
+        let _ = write!(text, "\n### {}\n\n{}", finding.title, self::finding(finding));
+    }
     text
 }
 
-/// One paragraph on where the figures come from.
+/// One line on the machine.
 pub fn machine(results: &Results) -> String {
     let m = &results.machine;
     format!(
-        "{} × {}, {} GiB, Linux {}; commit {}; generator {}; {:?} scheduling; {} s a measurement.\n",
-        m.processors,
-        m.processor,
-        m.memory_gib,
-        m.kernel,
-        m.commit,
-        results.generator,
-        results.scheduling,
-        results.measured_s
+        "{} × {}, {} GiB, Linux {}.\n",
+        m.processors, m.processor, m.memory_gib, m.kernel
     )
+}
+
+/// One line on how a table came about.
+fn origin(origin: &Origin) -> String {
+    let scheduling = match origin.scheduling {
+        Scheduling::Rr => "`SCHED_RR`",
+        Scheduling::Nice => "niceness -20",
+        Scheduling::Normal => "ordinary scheduling",
+    };
+    format!(
+        "\nCommit {}, {}, {scheduling}, {} s a measurement.\n",
+        origin.commit, origin.generator, origin.measured_s
+    )
+}
+
+/// One further measurement.
+pub fn finding(finding: &Finding) -> String {
+    let mut text = format!("| {} |\n|", finding.columns.join(" | "));
+    text.push_str(&"---|".repeat(finding.columns.len()));
+    text.push('\n');
+    for line in &finding.lines {
+        let _ = writeln!(text, "| {} |", line.join(" | "));
+    }
+    for remark in &finding.remarks {
+        let _ = write!(text, "\n{remark}\n");
+    }
+    text + &origin(&finding.origin)
 }
 
 /// One cell's table.
@@ -42,6 +66,7 @@ pub fn table(table: &Table) -> String {
         Pace::Constant(_) | Pace::Poisson(_) => latency_table(table),
     };
     text.push_str(&state(table));
+    text.push_str(&origin(&table.origin));
     for line in &table.rows {
         for failure in &line.failures {
             let _ = writeln!(

@@ -2,29 +2,61 @@
 
 use super::{place::Scheduling, work::Cell};
 use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 /// Written as `format`.
 pub const FORMAT: u32 = 1;
 
-/// One comparison.
+/// What was measured on one machine. A later run replaces the tables that it made anew and leaves the others.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Results {
     /// [`FORMAT`].
     pub format: u32,
-    /// Where and when.
+    /// Where.
     pub machine: Machine,
+    /// A table each.
+    pub cells: Vec<Table>,
+    /// What is no table of rounds.
+    #[serde(default)]
+    pub further: Vec<Finding>,
+}
+
+/// How one table or finding came about.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Origin {
     /// Which generator made the calls.
     pub generator: String,
     /// How processes were scheduled.
     pub scheduling: Scheduling,
     /// Seconds of each measurement.
     pub measured_s: f64,
-    /// A table each.
-    pub cells: Vec<Table>,
+    /// Seconds since the Unix epoch at the start.
+    pub started_unix: u64,
+    /// Abbreviated commit, with a `+` when files differed from it.
+    pub commit: String,
 }
 
-/// The machine and the sources.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+/// One further measurement: a small table of its own, and the figures that goals are judged by.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Finding {
+    /// Its name on the command line.
+    pub id: String,
+    /// The heading.
+    pub title: String,
+    /// How it came about.
+    pub origin: Origin,
+    /// Names of the columns.
+    pub columns: Vec<String>,
+    /// Lines of as many texts.
+    pub lines: Vec<Vec<String>>,
+    /// Named figures.
+    pub figures: BTreeMap<String, f64>,
+    /// What to know when reading it.
+    pub remarks: Vec<String>,
+}
+
+/// The machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Machine {
     /// Kernel release.
     pub kernel: String,
@@ -34,10 +66,6 @@ pub struct Machine {
     pub processors: usize,
     /// Of main memory.
     pub memory_gib: u64,
-    /// Seconds since the Unix epoch at the start.
-    pub started_unix: u64,
-    /// Abbreviated commit, with a `+` when files differed from it.
-    pub commit: String,
 }
 
 /// The rounds of one cell.
@@ -45,6 +73,8 @@ pub struct Machine {
 pub struct Table {
     /// Which.
     pub cell: Cell,
+    /// How it came about.
+    pub origin: Origin,
     /// One line each.
     pub rows: Vec<Line>,
 }
@@ -106,12 +136,66 @@ impl Machine {
             .trim_end_matches(" kB")
             .parse()
             .unwrap_or(0);
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         Self {
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
             processor: field(&read("/proc/cpuinfo"), "model name"),
             processors: std::thread::available_parallelism().map_or(0, usize::from),
             memory_gib: kib.div_ceil(1 << 20),
+        }
+    }
+}
+
+impl Results {
+    /// What an earlier run left in this file, if it was made on this machine; otherwise nothing yet.
+    pub fn resume(file: &Path) -> Self {
+        let machine = Machine::here();
+        let earlier = std::fs::read(file)
+            .ok()
+            .and_then(|text| serde_json::from_slice::<Self>(&text).ok())
+            .filter(|earlier| earlier.format == FORMAT && earlier.machine == machine);
+        earlier.unwrap_or(Self {
+            format: FORMAT,
+            machine,
+            cells: Vec::new(),
+            further: Vec::new(),
+        })
+    }
+
+    /// Puts a table in the place of the one before, or in its order.
+    pub fn set_table(&mut self, table: Table) {
+        self.cells.retain(|other| other.cell != table.cell);
+        let place = self.cells.partition_point(|other| other.cell < table.cell);
+        self.cells.insert(place, table);
+    }
+
+    /// Puts a finding in the place of the one before.
+    pub fn set_finding(&mut self, finding: Finding) {
+        match self.further.iter_mut().find(|other| other.id == finding.id) {
+            Some(before) => *before = finding,
+            None => self.further.push(finding),
+        }
+    }
+
+    /// The table of a cell.
+    pub fn table(&self, cell: Cell) -> Option<&Table> {
+        self.cells.iter().find(|table| table.cell == cell)
+    }
+
+    /// A finding's figure.
+    pub fn figure(&self, finding: &str, name: &str) -> Option<f64> {
+        let finding = self.further.iter().find(|other| other.id == finding)?;
+        finding.figures.get(name).copied()
+    }
+}
+
+impl Origin {
+    /// Of something that begins now.
+    pub fn now(generator: &str, scheduling: Scheduling, measured: Duration) -> Self {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        Self {
+            generator: generator.to_owned(),
+            scheduling,
+            measured_s: measured.as_secs_f64(),
             started_unix: now.map_or(0, |d| d.as_secs()),
             commit: commit(),
         }
@@ -217,6 +301,7 @@ mod tests {
         };
         let table = Table {
             cell: Cell::Small,
+            origin: Origin::now("none", Scheduling::Normal, Duration::ZERO),
             rows: vec![
                 line("base", vec![sample(0, 10.0), sample(2, 20.0)]),
                 line("one", vec![sample(0, 12.0), sample(1, 99.0), sample(2, 18.0)]),

@@ -5,9 +5,9 @@ use super::{
     generator::Generator,
     place::Placement,
     proxies::{Built, Proxy, Row, Running, Surroundings, key},
-    results::{Line, Sample, Table},
+    results::{Line, Origin, Sample, Table},
     rows,
-    upstream::{Identity, Kind, Upstream},
+    upstream::{Identity, Kind, Upstream, Wanted},
     work::{Cell, Work},
 };
 use std::{
@@ -16,6 +16,7 @@ use std::{
 };
 
 /// What all measurements share.
+#[derive(Clone)]
 pub struct Bench<'b> {
     /// Makes the calls.
     pub generator: &'b dyn Generator,
@@ -46,13 +47,14 @@ impl Bench<'_> {
     pub fn table(&self, cell: Cell, rows: &[Row], rounds: usize) -> Result<Table> {
         let upstreams = self.upstreams(cell, rows)?;
         let line = |row: &Row| Line {
-            id: row.id.to_owned(),
-            label: row.label.to_owned(),
+            id: row.id.clone(),
+            label: row.label.clone(),
             samples: Vec::new(),
             failures: Vec::new(),
         };
         let mut table = Table {
             cell,
+            origin: self.origin(),
             rows: rows.iter().map(line).collect(),
         };
         for round in 0..rounds {
@@ -80,9 +82,20 @@ impl Bench<'_> {
         Ok(table)
     }
 
+    /// Says how what begins now comes about.
+    pub fn origin(&self) -> Origin {
+        Origin::now(self.generator.name(), self.placement.scheduling, self.duration)
+    }
+
     /// Starts what the rows need to stand behind them.
     pub fn upstreams(&self, cell: Cell, rows: &[Row]) -> Result<Upstreams> {
-        let start = |tls| self.upstream.start(cell, tls, &self.placement, false, &self.dir);
+        let start = |tls| {
+            let wanted = Wanted {
+                tls,
+                ..Wanted::plain(cell)
+            };
+            self.upstream.start(wanted, &self.placement, &self.dir)
+        };
         Ok(Upstreams {
             clear: start(None)?,
             tls: match rows.iter().any(|row| row.up.tls) {
@@ -92,26 +105,41 @@ impl Bench<'_> {
         })
     }
 
+    /// One upstream in clear, as wanted.
+    pub fn upstreams_of(&self, wanted: Wanted<'_>) -> Result<Upstreams> {
+        Ok(Upstreams {
+            clear: self.upstream.start(wanted, &self.placement, &self.dir)?,
+            tls: None,
+        })
+    }
+
     /// Starts a row's proxy in front of the upstream it wants.
     pub fn start(&self, cell: Cell, row: &Row, upstreams: &Upstreams, workers: usize) -> Result<Running> {
         if matches!(row.proxy, Proxy::Direct) {
-            let upstream = self
-                .upstream
-                .start(cell, None, &self.placement, true, &self.dir)?;
+            let wanted = Wanted {
+                on_proxy_cpu: true,
+                ..Wanted::plain(cell)
+            };
+            let upstream = self.upstream.start(wanted, &self.placement, &self.dir)?;
             return Ok(upstream.into());
         }
+        row.start(&self.surroundings(row, upstreams, workers))
+    }
+
+    /// What a row's proxy is started with.
+    pub fn surroundings(&self, row: &Row, upstreams: &Upstreams, workers: usize) -> Surroundings<'_> {
         let upstream = match (&upstreams.tls, row.up.tls) {
             (Some(tls), true) => tls,
             _ => &upstreams.clear,
         };
-        row.start(&Surroundings {
+        Surroundings {
             placement: self.placement,
             upstream: upstream.address,
             identity: &self.identity,
             built: &self.built,
             workers,
-            dir: self.dir.join(row.id),
-        })
+            dir: self.dir.join(&row.id),
+        }
     }
 
     /// The calls of a row in a cell.
@@ -125,8 +153,9 @@ impl Bench<'_> {
             tool: if cell == Cell::Sse {
                 row.tool.replace("sized", "progress")
             } else {
-                row.tool.to_owned()
+                row.tool.clone()
             },
+            arguments: cell.arguments(),
             key: key(),
             connections: cell.connections(),
             pace: cell.pace(),
@@ -134,14 +163,20 @@ impl Bench<'_> {
         }
     }
 
-    fn sample(&self, cell: Cell, row: &Row, upstreams: &Upstreams, round: usize) -> Result<Sample> {
-        let running = self.start(cell, row, upstreams, 1)?;
-        let work = self.work(cell, row, &running);
+    /// The work, unmeasured.
+    pub fn warm_up(&self, work: &Work) -> Result<()> {
         let warm = Work {
             duration: self.warmup,
             ..work.clone()
         };
         self.generator.run(&warm, &self.placement, &self.dir)?;
+        Ok(())
+    }
+
+    fn sample(&self, cell: Cell, row: &Row, upstreams: &Upstreams, round: usize) -> Result<Sample> {
+        let running = self.start(cell, row, upstreams, 1)?;
+        let work = self.work(cell, row, &running);
+        self.warm_up(&work)?;
         self.measure(&work, &running, round)
     }
 

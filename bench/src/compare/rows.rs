@@ -1,6 +1,7 @@
 //! Every line that a table can have, and which of them a cell has by default.
 
 use super::{
+    failure::{Failure, Result},
     proxies::{Leg, NginxOptions, Proxy, RingwayOptions, Row},
     work::{Cell, Era, Http},
 };
@@ -32,18 +33,50 @@ pub const BASE: &str = "nginx";
 /// The row that shows the machine's state.
 pub const FLOOR: &str = "floor";
 
+/// Rows of the table of small calls: every one there is.
+const SMALL: [&str; 28] = [
+    "direct",
+    FLOOR,
+    "floor-uring",
+    BASE,
+    "nginx-unbuffered",
+    "nginx-log",
+    "nginx-tls",
+    "nginx-tls-up",
+    "nginx-h2",
+    "haproxy",
+    "haproxy-h2-up",
+    "haproxy-h2",
+    "haproxy-tls",
+    "hyper",
+    "hyper-h2-up",
+    "ringway",
+    "ringway-nolog",
+    "ringway-anonymous",
+    "ringway-epoll",
+    "ringway-transparent",
+    "ringway-old",
+    "ringway-new-old",
+    "ringway-old-new",
+    "ringway-h2-up",
+    "ringway-h2",
+    "ringway-h2-both",
+    "ringway-tls",
+    "ringway-tls-up",
+];
+
 /// All rows, in the order of the table.
 pub fn all() -> Vec<Row> {
     let ringway = RingwayOptions::default();
     let nginx = NginxOptions::default();
-    let row = |id, label, proxy, down, up, (path, tool)| Row {
-        id,
-        label,
+    let row = |id: &str, label: &str, proxy, down, up, (path, tool): (&str, &str)| Row {
+        id: id.to_owned(),
+        label: label.to_owned(),
         proxy,
         down,
         up,
-        path,
-        tool,
+        path: path.to_owned(),
+        tool: tool.to_owned(),
     };
     let plain = |id, label, proxy, down, up| row(id, label, proxy, down, up, PLAIN);
     let own = |id, label, options, down, up| row(id, label, Proxy::Ringway(options), down, up, MERGED);
@@ -59,6 +92,13 @@ pub fn all() -> Vec<Row> {
             FLOOR,
             "floor: bare layer-4 relay, epoll",
             Proxy::Relay,
+            CLEAR,
+            CLEAR,
+        ),
+        plain(
+            "floor-uring",
+            "floor: relay over Ringway's I/O, io_uring",
+            Proxy::PingPong,
             CLEAR,
             CLEAR,
         ),
@@ -232,14 +272,37 @@ pub fn all() -> Vec<Row> {
     ]
 }
 
+/// The rows of a cell: those that the command line names, or the usual ones; always with what others are divided by.
+pub fn select(cell: Cell, quick: bool, named: &[String], others: &[(Row, Vec<Cell>)]) -> Result<Vec<Row>> {
+    let known = all().into_iter().chain(others.iter().map(|(row, _)| row.clone()));
+    let known: Vec<Row> = known.collect();
+    if let Some(unknown) = named.iter().find(|id| !known.iter().any(|row| row.id == **id)) {
+        return Err(Failure::new(format!(
+            "--proxies: there is no row `{unknown}`; `--proxies list` prints them"
+        )));
+    }
+    let usual = of_cell(cell, quick);
+    let joins = |id: &str| {
+        !quick
+            && others
+                .iter()
+                .any(|(row, cells)| row.id == id && cells.contains(&cell))
+    };
+    let wanted = |row: &Row| match named {
+        [] => usual.contains(&&*row.id) || joins(&row.id),
+        named => named.contains(&row.id) || row.id == FLOOR || row.id == BASE,
+    };
+    Ok(known.into_iter().filter(wanted).collect())
+}
+
 /// Rows of a cell when the command line names none.
-pub fn of_cell(cell: Cell, quick: bool) -> Vec<&'static str> {
-    let few = vec![FLOOR, BASE, "haproxy", "hyper", "ringway"];
+fn of_cell(cell: Cell, quick: bool) -> Vec<&'static str> {
+    let few = vec![FLOOR, "floor-uring", BASE, "haproxy", "hyper", "ringway"];
     if quick {
         return few;
     }
     match cell {
-        Cell::Small => all().into_iter().map(|row| row.id).collect(),
+        Cell::Small => SMALL.to_vec(),
         Cell::K64 | Cell::M1 => vec![
             "direct",
             FLOOR,
@@ -276,5 +339,28 @@ pub fn of_cell(cell: Cell, quick: bool) -> Vec<&'static str> {
             "ringway-nolog",
             "ringway-h2-up",
         ],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_has_a_table_and_every_table_its_rows() {
+        let known: Vec<String> = all().into_iter().map(|row| row.id).collect();
+        assert_eq!(known, SMALL);
+        for cell in [
+            Cell::Small,
+            Cell::K64,
+            Cell::M1,
+            Cell::Sse,
+            Cell::Rate,
+            Cell::Poisson,
+        ] {
+            for id in of_cell(cell, false) {
+                assert!(known.iter().any(|k| k == id), "{id}");
+            }
+        }
     }
 }

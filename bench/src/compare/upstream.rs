@@ -38,16 +38,40 @@ pub struct Upstream {
     pub address: SocketAddr,
 }
 
+/// What an upstream shall be.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'w> {
+    /// Whose answers it gives.
+    pub cell: Cell,
+    /// Under TLS, with this identity.
+    pub tls: Option<&'w Identity>,
+    /// In the proxy's place, for the direct row.
+    pub on_proxy_cpu: bool,
+    /// How long it takes for a call, as `ringway-loadtest upstream --latency` reads it.
+    pub latency: Option<&'w str>,
+}
+
+impl Wanted<'_> {
+    /// In clear, on the load's processor, at once.
+    pub fn plain(cell: Cell) -> Self {
+        Self {
+            cell,
+            tls: None,
+            on_proxy_cpu: false,
+            latency: None,
+        }
+    }
+}
+
 impl Kind {
-    /// Starts it for a cell, under TLS when an identity is given.
-    pub fn start(
-        &self,
-        cell: Cell,
-        tls: Option<&Identity>,
-        placement: &Placement,
-        on_proxy_cpu: bool,
-        dir: &Path,
-    ) -> Result<Upstream> {
+    /// Starts it.
+    pub fn start(&self, wanted: Wanted<'_>, placement: &Placement, dir: &Path) -> Result<Upstream> {
+        let Wanted {
+            cell,
+            tls,
+            on_proxy_cpu,
+            latency,
+        } = wanted;
         let address = free_address()?;
         let command = |program: &Path| {
             if on_proxy_cpu {
@@ -66,6 +90,9 @@ impl Kind {
                 let mut command = command(program);
                 command.arg("upstream").args(["--listen", &address.to_string()]);
                 command.args(["--size", &cell.result_bytes().to_string()]);
+                if let Some(latency) = latency {
+                    command.args(["--latency", latency]);
+                }
                 if let Some(identity) = tls {
                     command.arg("--tls-certificate").arg(&identity.certificate);
                     command.arg("--tls-key").arg(&identity.key);

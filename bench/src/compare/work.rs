@@ -1,10 +1,13 @@
 //! The work: what is called, over what, how often. The same bytes go to every proxy of a cell.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use std::{path::PathBuf, time::Duration};
 
 /// One size and form of answer. A comparison has a table for each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, clap::ValueEnum, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, clap::ValueEnum, Serialize, Deserialize,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Cell {
     /// About 300 bytes each way.
@@ -59,6 +62,15 @@ impl Cell {
         }
     }
 
+    /// The tool's arguments, the same size in every cell.
+    pub fn arguments(self) -> Value {
+        let text: String = ('a'..='z').cycle().take(ARGUMENT_BYTES).collect();
+        match self {
+            Self::Sse => json!({ "steps": PROGRESS_STEPS, "interval_ms": 0, "text": text }),
+            _ => json!({ "text": text }),
+        }
+    }
+
     /// Connections held by the generator.
     pub fn connections(self) -> usize {
         if self == Self::M1 { 16 } else { CONNECTIONS }
@@ -83,6 +95,9 @@ const SMALL_RESULT_BYTES: usize = 200;
 /// Of the one string argument; with what JSON-RPC puts around it, a body of about 300 bytes.
 const ARGUMENT_BYTES: usize = 151;
 
+/// Notifications before the result of an event stream.
+const PROGRESS_STEPS: u32 = 4;
+
 /// How calls are spaced.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Pace {
@@ -105,7 +120,8 @@ pub enum Http {
 }
 
 /// An era of MCP.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Era {
     /// 2026-07-28: each request stands alone.
     #[default]
@@ -137,6 +153,8 @@ pub struct Work {
     pub era: Era,
     /// The tool's name as the client sees it.
     pub tool: String,
+    /// Its arguments.
+    pub arguments: Value,
     /// The bearer token sent with every call, to proxies that look at it and those that do not.
     pub key: String,
     /// Connections held.
@@ -148,22 +166,16 @@ pub struct Work {
 }
 
 impl Work {
-    /// The tool's arguments.
-    pub fn arguments(&self) -> serde_json::Value {
-        let text: String = ('a'..='z').cycle().take(ARGUMENT_BYTES).collect();
-        serde_json::json!({ "text": text })
-    }
-
     /// The whole body of a call with this JSON-RPC id.
     pub fn body(&self, id: u64) -> String {
-        let mut params = serde_json::json!({"name": self.tool, "arguments": self.arguments()});
+        let mut params = json!({"name": self.tool, "arguments": self.arguments});
         if self.era == Era::Modern {
-            params["_meta"] = serde_json::json!({
+            params["_meta"] = json!({
                 "io.modelcontextprotocol/protocolVersion": self.era.revision(),
                 "io.modelcontextprotocol/clientCapabilities": {},
             });
         }
-        serde_json::json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params}).to_string()
+        json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params}).to_string()
     }
 
     /// The headers of a call, `Host` and the length aside.

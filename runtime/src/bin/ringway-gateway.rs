@@ -57,6 +57,9 @@ struct Arguments {
     /// Workers; 0 is one per core
     #[arg(long, default_value_t = 0)]
     workers: usize,
+    /// Connections of clients that a worker may hold
+    #[arg(long, value_name = "COUNT", default_value_t = DownstreamLimits::default().connections_per_worker_max)]
+    connections_per_worker: usize,
     /// Kernel interface: auto, uring or epoll
     #[arg(long, default_value = "auto")]
     io: Driver,
@@ -107,7 +110,10 @@ fn run(arguments: &Arguments) -> Result<(), String> {
         workers: arguments.workers,
         driver: arguments.io,
         limits: Limits::default(),
-        downstream: DownstreamLimits::default(),
+        downstream: DownstreamLimits {
+            connections_per_worker_max: arguments.connections_per_worker,
+            ..DownstreamLimits::default()
+        },
         upstream: UpstreamLimits::default(),
         dns: DnsLimits::default(),
         session_keys: keys,

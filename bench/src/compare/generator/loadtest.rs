@@ -4,7 +4,7 @@ use super::{
     super::{
         failure::{Context, Failure, Result, write},
         place::Placement,
-        work::{Answered, Era, Http, Pace, Work},
+        work::{Answered, Http, Pace, Work},
     },
     Generator,
 };
@@ -57,33 +57,27 @@ impl Generator for Loadtest {
         let mut command = placement.on_load_cpu(&self.program);
         command.arg("run").args(["--url", &work.url]);
         command.args(["--tool", &work.tool]);
-        command.args(["--arguments", &work.arguments().to_string()]);
+        command.args(["--arguments", &work.arguments.to_string()]);
         command.args(["--connections", &work.connections.to_string()]);
         command.args(["--duration", &format!("{}s", work.duration.as_secs_f64())]);
         command.args(["--warmup", "0s"]);
-        command.args([
-            "--era",
-            match work.era {
-                Era::Modern => "modern",
-                Era::Legacy => "legacy",
-            },
-        ]);
+        command.args(["--revision", work.era.revision()]);
         command.args([
             "--http",
             match work.http {
-                Http::One => "1",
+                Http::One => "1.1",
                 Http::Two => "2",
             },
         ]);
         match work.pace {
-            Pace::Closed => {}
+            Pace::Closed => drop(command.args(["--concurrency", &work.connections.to_string()])),
             Pace::Constant(rate) => drop(command.args(["--rate", &rate.to_string()])),
-            Pace::Poisson(rate) => drop(command.args(["--rate", &rate.to_string(), "--arrivals", "poisson"])),
+            Pace::Poisson(rate) => drop(command.args(["--rate", &rate.to_string(), "--poisson"])),
         }
         if let Some(ca) = &work.ca {
-            command.arg("--ca").arg(ca);
+            command.arg("--ca-file").arg(ca);
         }
-        command.arg("--keys").arg(&keys).arg("--json").arg(&report);
+        command.arg("--keys-file").arg(&keys).arg("--json").arg(&report);
         let _ = std::fs::remove_file(&report);
         let output = command.output().context("run ringway-loadtest")?;
         let text = std::fs::read(&report).map_err(|_| {

@@ -4,6 +4,7 @@
 //! by process.
 
 mod hyper;
+mod ping_pong;
 mod relay;
 
 use std::{net::SocketAddr, process::ExitCode};
@@ -19,6 +20,15 @@ pub struct Args {
 enum Peer {
     /// Copies bytes between a connection of its own to the upstream and each client, knowing nothing of HTTP.
     Relay {
+        /// Listen here
+        #[arg(long)]
+        listen: SocketAddr,
+        /// Connect there
+        #[arg(long)]
+        upstream: SocketAddr,
+    },
+    /// The same over the data plane's own I/O, for answers that one read takes in.
+    PingPong {
         /// Listen here
         #[arg(long)]
         listen: SocketAddr,
@@ -44,6 +54,7 @@ enum Peer {
 pub fn run(args: Args) -> ExitCode {
     let ended = match args.peer {
         Peer::Relay { listen, upstream } => relay::run(listen, upstream).map_err(|e| e.to_string()),
+        Peer::PingPong { listen, upstream } => ping_pong::run(listen, upstream).map_err(|e| e.to_string()),
         Peer::Hyper {
             listen,
             upstream,

@@ -2,6 +2,7 @@
 
 mod haproxy;
 mod nginx;
+mod other;
 mod own;
 mod ringway;
 
@@ -18,7 +19,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub use ringway::{Options as RingwayOptions, key};
+pub use ringway::{Fleet, Options as RingwayOptions, key};
 
 /// Ringway's count of access lines that found its queue full.
 const DROPPED: &str = "ringway_access_lines_dropped_total";
@@ -27,9 +28,9 @@ const DROPPED: &str = "ringway_access_lines_dropped_total";
 #[derive(Clone, Debug)]
 pub struct Row {
     /// Short, for `--proxies` and JSON.
-    pub id: &'static str,
+    pub id: String,
     /// For people.
-    pub label: &'static str,
+    pub label: String,
     /// What it is.
     pub proxy: Proxy,
     /// The generator's side.
@@ -37,9 +38,9 @@ pub struct Row {
     /// The upstream's side.
     pub up: Leg,
     /// Path of the endpoint.
-    pub path: &'static str,
+    pub path: String,
     /// The tool's name there.
-    pub tool: &'static str,
+    pub tool: String,
 }
 
 /// How one side is spoken to.
@@ -60,6 +61,8 @@ pub enum Proxy {
     Direct,
     /// The bare relay.
     Relay,
+    /// The relay over the data plane's own I/O.
+    PingPong,
     /// The minimal hyper proxy.
     Hyper,
     /// nginx.
@@ -68,9 +71,12 @@ pub enum Proxy {
     Haproxy,
     /// Ringway's data plane.
     Ringway(RingwayOptions),
+    /// Of `others.toml`.
+    Other(Box<other::Other>),
 }
 
 pub use nginx::Options as NginxOptions;
+pub use other::rows as others;
 
 /// What every proxy may need to be started.
 pub struct Surroundings<'s> {
@@ -111,15 +117,26 @@ pub struct Running {
 impl Row {
     /// Starts it and waits until it accepts connections.
     pub fn start(&self, around: &Surroundings<'_>) -> Result<Running> {
+        let running = self.prepare(around)?.launch()?;
+        Ok(Running {
+            process: running.process.ready(running.address)?,
+            ..running
+        })
+    }
+
+    /// Writes its configuration, so that nothing is left to do but to start.
+    pub fn prepare(&self, around: &Surroundings<'_>) -> Result<Prepared> {
         std::fs::create_dir_all(&around.dir).map_err(|e| super::failure::Failure::at(&around.dir, &e))?;
         let address = free_address()?;
         let (command, admin) = match &self.proxy {
             // The caller has started the upstream on the proxy's processor.
             Proxy::Direct => unreachable_row()?,
             Proxy::Relay => (own::relay(around, address), None),
+            Proxy::PingPong => (own::ping_pong(around, address), None),
             Proxy::Hyper => (own::hyper(around, address, self.up.http), None),
             Proxy::Nginx(options) => (nginx::command(self, options, around, address)?, None),
             Proxy::Haproxy => (haproxy::command(self, around, address)?, None),
+            Proxy::Other(other) => (other.command(around, address)?, None),
             Proxy::Ringway(options) => {
                 let admin = free_address()?;
                 (
@@ -128,11 +145,32 @@ impl Row {
                 )
             }
         };
-        let process = Process::start(self.id, command, &around.dir)?.ready(address)?;
-        Ok(Running {
-            process,
+        Ok(Prepared {
+            name: self.id.clone(),
+            command,
+            dir: around.dir.clone(),
             address,
             admin,
+        })
+    }
+}
+
+/// A proxy that waits for the word.
+pub struct Prepared {
+    name: String,
+    command: std::process::Command,
+    dir: PathBuf,
+    address: SocketAddr,
+    admin: Option<SocketAddr>,
+}
+
+impl Prepared {
+    /// Starts it and waits for nothing.
+    pub fn launch(self) -> Result<Running> {
+        Ok(Running {
+            process: Process::start(&self.name, self.command, &self.dir)?,
+            address: self.address,
+            admin: self.admin,
         })
     }
 }
@@ -165,9 +203,10 @@ fn unreachable_row<T>() -> Result<T> {
 
 /// The processors of the proxy's workers, as `taskset` reads them.
 fn cpus(around: &Surroundings<'_>) -> String {
+    let place = around.placement;
     match around.workers {
-        0 | 1 => around.placement.proxy_cpu.to_string(),
-        n => format!("0-{}", n - 1),
+        0 | 1 if !place.spread => place.proxy_cpu.to_string(),
+        n => format!("0-{}", n.saturating_sub(1).max(place.load_cpu)),
     }
 }
 

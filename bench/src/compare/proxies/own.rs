@@ -9,6 +9,11 @@ pub fn relay(around: &Surroundings<'_>, address: SocketAddr) -> Command {
     peer("relay", around, address)
 }
 
+/// The relay over the data plane's I/O.
+pub fn ping_pong(around: &Surroundings<'_>, address: SocketAddr) -> Command {
+    peer("ping-pong", around, address)
+}
+
 /// The minimal hyper proxy.
 pub fn hyper(around: &Surroundings<'_>, address: SocketAddr, up: Http) -> Command {
     let mut command = peer("hyper", around, address);

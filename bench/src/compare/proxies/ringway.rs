@@ -18,10 +18,21 @@ pub fn key() -> String {
 
 /// SHA-256 of that key's text.
 const KEY_HASH: &str = "sha256:7e4857b4b4f41d579e5302bece994a3d25de1c9a82ccdd6ebd2c9cfbb6d34777";
-/// Servers in the document; calls go to the first.
-const SERVERS: usize = 3;
-/// Tools of each server, beside the one that is called.
-const OTHER_TOOLS: usize = 9;
+/// Connections a worker may hold: the 10,000 idle ones and the load's.
+const CONNECTIONS: usize = 16_000;
+/// Roles granted to the key, of those there are.
+const GRANTED_MAX: usize = 8;
+
+/// How much is in the document. Calls go to the first server.
+#[derive(Clone, Copy, Debug)]
+pub struct Fleet {
+    /// Servers, all of them the one upstream.
+    pub servers: usize,
+    /// Tools of each, those that are called among them.
+    pub tools_each: usize,
+    /// Roles, each allowed the tools of one server.
+    pub roles: usize,
+}
 
 /// What rows differ in. The default is everything on, as one would run it.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +45,8 @@ pub struct Options {
     pub search: bool,
     /// epoll instead of io_uring.
     pub epoll: bool,
+    /// What else is in the document.
+    pub fleet: Fleet,
 }
 
 impl Default for Options {
@@ -43,6 +56,12 @@ impl Default for Options {
             keys: true,
             search: false,
             epoll: false,
+            // Enough that no table has just one entry.
+            fleet: Fleet {
+                servers: 3,
+                tools_each: 11,
+                roles: 3,
+            },
         }
     }
 }
@@ -70,6 +89,7 @@ pub fn command(
         .arg(keys);
     command.args(["--listen", &address.to_string(), "--admin", &admin.to_string()]);
     command.args(["--workers", &around.workers.to_string(), "--drain", "0"]);
+    command.args(["--connections-per-worker", &CONNECTIONS.to_string()]);
     command.args(["--io", if options.epoll { "epoll" } else { "uring" }]);
     if row.down.tls {
         command.arg("--tls-certificate").arg(&around.identity.certificate);
@@ -84,10 +104,12 @@ pub fn command(
     Ok(command)
 }
 
-/// A document with a few servers, tools, roles and keys, so that no table has just one entry.
+/// A document of the options' fleet.
 fn document(up: Leg, options: &Options, around: &Surroundings<'_>) -> Document {
+    let fleet = options.fleet;
     let scheme = if up.tls { "https" } else { "http" };
     let url = format!("{scheme}://{}/mcp", around.upstream);
+    let ca = up.tls.then_some(&*around.identity.certificate);
     let name = |n: usize| {
         if n == 0 {
             "up".to_owned()
@@ -95,14 +117,15 @@ fn document(up: Leg, options: &Options, around: &Surroundings<'_>) -> Document {
             format!("other{n}")
         }
     };
-    let servers: Vec<Server> = (0..SERVERS)
-        .map(|n| server(name(n), &url, up, up.tls.then_some(&*around.identity.certificate)))
+    let servers: Vec<Server> = (0..fleet.servers)
+        .map(|n| server(name(n), &url, up, ca, fleet.tools_each))
         .collect();
-    let roles = ["up", "other1", "other2"].map(|server| Role {
-        name: server.to_owned(),
-        allow: vec![format!("{server}__*")],
-    });
-    let granted = vec!["up".to_owned(), "other2".to_owned()];
+    let role = |n: usize| Role {
+        name: format!("role{n}"),
+        allow: vec![format!("{}__*", name(n % fleet.servers))],
+    };
+    let roles: Vec<Role> = (0..fleet.roles).map(role).collect();
+    let granted: Vec<String> = roles.iter().take(GRANTED_MAX).map(|r| r.name.clone()).collect();
     let key = ApiKey {
         id: "bench".to_owned(),
         hash: KEY_HASH.to_owned(),
@@ -124,7 +147,7 @@ fn document(up: Leg, options: &Options, around: &Surroundings<'_>) -> Document {
             ..Gateway::default()
         },
         servers,
-        roles: roles.to_vec(),
+        roles,
         keys: if options.keys { vec![key] } else { Vec::new() },
         anonymous: (!options.keys).then_some(Anonymous {
             roles: granted,
@@ -133,7 +156,7 @@ fn document(up: Leg, options: &Options, around: &Surroundings<'_>) -> Document {
     }
 }
 
-fn server(name: String, url: &str, up: Leg, ca: Option<&Path>) -> Server {
+fn server(name: String, url: &str, up: Leg, ca: Option<&Path>, tools: usize) -> Server {
     Server {
         name,
         url: url.to_owned(),
@@ -144,11 +167,11 @@ fn server(name: String, url: &str, up: Leg, ca: Option<&Path>) -> Server {
         ca_file: ca.map(|path| path.display().to_string()),
         headers: BTreeMap::new(),
         timeouts: Timeouts::default(),
-        catalogue: Some(catalogue(up.era)),
+        catalogue: Some(catalogue(up.era, tools)),
     }
 }
 
-fn catalogue(era: Era) -> Catalogue {
+fn catalogue(era: Era, tools: usize) -> Catalogue {
     let tool = |name: String| {
         raw(&json!({
             "name": name,
@@ -156,8 +179,8 @@ fn catalogue(era: Era) -> Catalogue {
             "inputSchema": {"type": "object", "properties": {"text": {"type": "string"}}},
         }))
     };
-    let others = (0..OTHER_TOOLS).map(|n| format!("tool{n}"));
     let called = ["sized", "progress"].map(str::to_owned);
+    let others = (called.len()..tools).map(|n| format!("tool{n}"));
     Catalogue {
         legacy_revision: (era == Era::Legacy).then(|| era.revision().to_owned()),
         modern: era == Era::Modern,
