@@ -36,7 +36,7 @@ use further::Further;
 use generator::{Generator, Loadtest, Wrk};
 use place::{Placement, Scheduling};
 use proxies::Built;
-use results::Results;
+use results::{Results, Table};
 use rounds::Bench;
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 use work::Cell;
@@ -164,7 +164,19 @@ fn compare(args: &Args) -> Result<()> {
     }
     println!("{}", report::markdown(&results));
     println!("written to {}", out.display());
-    Ok(())
+    let failed = |table: &Table| table.rows.iter().filter(|line| line.samples.is_empty()).count();
+    match results
+        .cells
+        .iter()
+        .filter(|t| cells.contains(&t.cell))
+        .map(failed)
+        .sum()
+    {
+        0 => Ok(()),
+        rows => Err(Failure::new(format!(
+            "{rows} rows could not be measured; the tables say why"
+        ))),
+    }
 }
 
 fn programs(args: &Args) -> Result<(Built, PathBuf)> {
