@@ -1,16 +1,17 @@
 //! The rounds: every row once a round, in an order that turns, each freshly started, warmed up, then measured.
 
 use super::{
-    failure::Result,
+    failure::{Failure, Result},
     generator::Generator,
     place::Placement,
     proxies::{Built, Proxy, Row, Running, Surroundings, key},
     results::{Line, Origin, Sample, Table},
     rows,
     upstream::{Identity, Kind, Upstream, Wanted},
-    work::{Cell, Work},
+    work::{Cell, Pace, Work},
 };
 use std::{
+    fs::File,
     path::PathBuf,
     time::{Duration, Instant},
 };
@@ -123,11 +124,17 @@ impl Bench<'_> {
             let upstream = self.upstream.start(wanted, &self.placement, &self.dir)?;
             return Ok(upstream.into());
         }
-        row.start(&self.surroundings(row, upstreams, workers))
+        row.start(&self.surroundings(cell, row, upstreams, workers))
     }
 
     /// What a row's proxy is started with.
-    pub fn surroundings(&self, row: &Row, upstreams: &Upstreams, workers: usize) -> Surroundings<'_> {
+    pub fn surroundings(
+        &self,
+        cell: Cell,
+        row: &Row,
+        upstreams: &Upstreams,
+        workers: usize,
+    ) -> Surroundings<'_> {
         let upstream = match (&upstreams.tls, row.up.tls) {
             (Some(tls), true) => tls,
             _ => &upstreams.clear,
@@ -137,6 +144,7 @@ impl Bench<'_> {
             upstream: upstream.address,
             identity: &self.identity,
             built: &self.built,
+            in_batches: cell.pace() == Pace::Closed,
             workers,
             dir: self.dir.join(&row.id),
         }
@@ -174,6 +182,7 @@ impl Bench<'_> {
     }
 
     fn sample(&self, cell: Cell, row: &Row, upstreams: &Upstreams, round: usize) -> Result<Sample> {
+        let _turn = Turn::wait()?;
         let running = self.start(cell, row, upstreams, 1)?;
         let work = self.work(cell, row, &running);
         self.warm_up(&work)?;
@@ -212,6 +221,19 @@ impl Bench<'_> {
             limited: answered.limited,
             log_dropped: running.log_dropped(),
         })
+    }
+}
+
+/// This machine's processors for one measurement: two comparisons at once take turns instead of halves.
+#[expect(dead_code, reason = "the lock is held as long as the file is open")]
+struct Turn(File);
+
+impl Turn {
+    fn wait() -> Result<Self> {
+        let path = std::env::temp_dir().join("ringway-bench.lock");
+        let file = File::create(&path).map_err(|e| Failure::at(&path, &e))?;
+        file.lock().map_err(|e| Failure::at(&path, &e))?;
+        Ok(Self(file))
     }
 }
 

@@ -35,7 +35,7 @@ pub fn measure(bench: &Bench<'_>, rounds: usize) -> Result<Finding> {
     let upstreams = bench.upstreams(Cell::Small, std::slice::from_ref(&row))?;
     let mut times = Vec::new();
     for _ in 0..rounds * STARTS {
-        let around = bench.surroundings(&row, &upstreams, 1);
+        let around = bench.surroundings(Cell::Small, &row, &upstreams, 1);
         let prepared = row.prepare(&around)?;
         let began = Instant::now();
         let running = prepared.launch()?;

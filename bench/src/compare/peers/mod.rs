@@ -26,6 +26,9 @@ enum Peer {
         /// Connect there
         #[arg(long)]
         upstream: SocketAddr,
+        /// Wait until many sockets are readable
+        #[arg(long)]
+        in_batches: bool,
     },
     /// The same over the data plane's own I/O, for answers that one read takes in.
     PingPong {
@@ -35,6 +38,9 @@ enum Peer {
         /// Connect there
         #[arg(long)]
         upstream: SocketAddr,
+        /// Rest now and then, so that work gathers
+        #[arg(long)]
+        in_batches: bool,
     },
     /// hyper's server and pooled client, one thread, nothing in between.
     Hyper {
@@ -53,8 +59,16 @@ enum Peer {
 /// Runs it.
 pub fn run(args: Args) -> ExitCode {
     let ended = match args.peer {
-        Peer::Relay { listen, upstream } => relay::run(listen, upstream).map_err(|e| e.to_string()),
-        Peer::PingPong { listen, upstream } => ping_pong::run(listen, upstream).map_err(|e| e.to_string()),
+        Peer::Relay {
+            listen,
+            upstream,
+            in_batches,
+        } => relay::run(listen, upstream, in_batches).map_err(|e| e.to_string()),
+        Peer::PingPong {
+            listen,
+            upstream,
+            in_batches,
+        } => ping_pong::run(listen, upstream, in_batches).map_err(|e| e.to_string()),
         Peer::Hyper {
             listen,
             upstream,

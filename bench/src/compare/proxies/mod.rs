@@ -88,6 +88,8 @@ pub struct Surroundings<'s> {
     pub identity: &'s Identity,
     /// Programs built for this comparison.
     pub built: &'s Built,
+    /// Whether calls come as fast as they are answered, so that the relay may gather them.
+    pub in_batches: bool,
     /// Workers, each with a processor of its own.
     pub workers: usize,
     /// For its configuration and logs.
@@ -131,8 +133,8 @@ impl Row {
         let (command, admin) = match &self.proxy {
             // The caller has started the upstream on the proxy's processor.
             Proxy::Direct => unreachable_row()?,
-            Proxy::Relay => (own::relay(around, address), None),
-            Proxy::PingPong => (own::ping_pong(around, address), None),
+            Proxy::Relay => (own::relay("relay", around, address), None),
+            Proxy::PingPong => (own::relay("ping-pong", around, address), None),
             Proxy::Hyper => (own::hyper(around, address, self.up.http), None),
             Proxy::Nginx(options) => (nginx::command(self, options, around, address)?, None),
             Proxy::Haproxy => (haproxy::command(self, around, address)?, None),

@@ -4,14 +4,13 @@ use super::{Surroundings, command};
 use crate::compare::work::Http;
 use std::{net::SocketAddr, process::Command};
 
-/// The bare relay.
-pub fn relay(around: &Surroundings<'_>, address: SocketAddr) -> Command {
-    peer("relay", around, address)
-}
-
-/// The relay over the data plane's I/O.
-pub fn ping_pong(around: &Surroundings<'_>, address: SocketAddr) -> Command {
-    peer("ping-pong", around, address)
+/// A relay, `relay` or `ping-pong`.
+pub fn relay(kind: &str, around: &Surroundings<'_>, address: SocketAddr) -> Command {
+    let mut command = peer(kind, around, address);
+    if around.in_batches {
+        command.arg("--in-batches");
+    }
+    command
 }
 
 /// The minimal hyper proxy.
