@@ -50,7 +50,7 @@ fn the_request_is_written_as_given_plus_host_and_length() {
         let response = pools.send(&endpoint, ANYONE, request).await.expect("answers");
         assert_eq!(response.status, 200);
         assert_eq!(
-            response.headers.get("content-type").map(|v| &v[..]),
+            response.headers.get("content-type"),
             Some(&b"application/json"[..])
         );
         assert_eq!(response.body.length(), Some(4));

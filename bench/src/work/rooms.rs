@@ -319,7 +319,7 @@ fn whole(era: Era) -> Box<dyn FnMut()> {
         let mut buffer = BytesMut::from(&black_box(&head)[..]);
         let head = http1::parse_request(&mut buffer, HeadLimits::default());
         let head = head.expect("sound").expect("whole");
-        let origin = head.headers.get("origin").map(|o| o.as_ref());
+        let origin = head.headers.get("origin");
         origin::check(&f.snapshot.gateway, true, &head.authority, origin).expect("allowed");
         let principal = authenticate::principal(&f.snapshot, &head.headers, true, || NOW_S).expect("known");
         let message = rpc::scan(&doc).expect("sound");

@@ -75,10 +75,7 @@ pub async fn open(
     let target = view.endpoint(server).path().clone();
     let response = send(mcp, view, server, Request::new(prefix, target, own, body, false)).await?;
     // A copy: it outlives the answer by far, and a slice would keep the buffer of the whole head.
-    let session = response
-        .headers
-        .get("mcp-session-id")
-        .map(|id| Bytes::copy_from_slice(id));
+    let session = response.headers.get("mcp-session-id").map(Bytes::copy_from_slice);
     Ok((read(view, server, response).await?, session))
 }
 
