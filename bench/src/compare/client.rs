@@ -118,13 +118,15 @@ impl Client {
     fn send(&mut self, path: &str, work: &Work, extra: &[(&str, &str)], body: &str) -> Result<()> {
         let mut head = format!(
             "POST {path} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\n\
-             accept: application/json, text/event-stream\r\nauthorization: Bearer {}\r\n\
+             accept: application/json, text/event-stream\r\n\
              mcp-protocol-version: {}\r\ncontent-length: {}\r\n",
             self.address,
-            work.key,
             work.era.revision(),
             body.len()
         );
+        if let Some(key) = &work.key {
+            let _ = write!(head, "authorization: Bearer {key}\r\n");
+        }
         for (name, value) in extra {
             let _ = write!(head, "{name}: {value}\r\n");
         }

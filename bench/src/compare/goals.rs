@@ -140,6 +140,18 @@ const GOALS: &[Goal] = &[
         unit: "×",
     },
     Goal {
+        text: "the same where serving and refusing need the whole processor",
+        bound: Bound::AtLeast(0.95),
+        seen: |r| r.figure("overload", "goodput_ratio_at_20ms"),
+        unit: "×",
+    },
+    Goal {
+        text: "memory after repeated overload, to after the first",
+        bound: Bound::AtMost(1.05),
+        seen: |r| r.figure("overload", "memory_growth"),
+        unit: "×",
+    },
+    Goal {
         text: "CPU of a refused call, to a served one",
         bound: Bound::AtMost(0.5),
         seen: |r| r.figure("overload", "refused_ratio"),

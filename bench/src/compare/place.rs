@@ -32,8 +32,10 @@ pub struct Placement {
     pub proxy_cpu: usize,
     /// The generator's and the upstream's.
     pub load_cpu: usize,
-    /// See [`Scheduling`].
+    /// Of load and upstream, and of the proxy.
     pub scheduling: Scheduling,
+    /// Of the proxy alone.
+    pub proxy_scheduling: Scheduling,
     /// The proxy may use every processor, not its own alone.
     pub spread: bool,
 }
@@ -63,34 +65,39 @@ impl Placement {
             proxy_cpu: 0,
             load_cpu: cpus.min(2) - 1,
             scheduling,
+            proxy_scheduling: scheduling,
             spread: false,
         }
     }
 
-    /// A command that will run on the given processors (`0`, `0-1`). The wrappers replace themselves, so the
-    /// child's process id is the program's.
-    pub fn command(&self, cpus: &str, program: &Path) -> Command {
-        let mut command = Command::new("taskset");
-        command.arg("-c").arg(cpus);
-        match self.scheduling {
-            Scheduling::Rr => drop(command.args(["chrt", "-r", "1"])),
-            Scheduling::Nice => drop(command.args(["nice", "-n", "-20"])),
-            Scheduling::Normal => {}
-        }
-        command.arg(program);
-        command.stdin(Stdio::null());
-        command
+    /// A proxy's command, on the given processors (`0`, `0-1`).
+    pub fn proxy(&self, cpus: &str, program: &Path) -> Command {
+        command(cpus, self.proxy_scheduling, program)
     }
 
     /// A command on the proxy's processor.
     pub fn on_proxy_cpu(&self, program: &Path) -> Command {
-        self.command(&self.proxy_cpu.to_string(), program)
+        self.proxy(&self.proxy_cpu.to_string(), program)
     }
 
     /// A command on the load's processor.
     pub fn on_load_cpu(&self, program: &Path) -> Command {
-        self.command(&self.load_cpu.to_string(), program)
+        command(&self.load_cpu.to_string(), self.scheduling, program)
     }
+}
+
+/// The wrappers replace themselves, so the child's process id is the program's.
+fn command(cpus: &str, scheduling: Scheduling, program: &Path) -> Command {
+    let mut command = Command::new("taskset");
+    command.arg("-c").arg(cpus);
+    match scheduling {
+        Scheduling::Rr => drop(command.args(["chrt", "-r", "1"])),
+        Scheduling::Nice => drop(command.args(["nice", "-n", "-20"])),
+        Scheduling::Normal => {}
+    }
+    command.arg(program);
+    command.stdin(Stdio::null());
+    command
 }
 
 /// What is started later inherits this.

@@ -164,7 +164,7 @@ impl Bench<'_> {
                 row.tool.clone()
             },
             arguments: cell.arguments(),
-            key: key(),
+            key: row.proxy.wants_key().then(key),
             connections: cell.connections(),
             pace: cell.pace(),
             duration: self.duration,

@@ -131,6 +131,14 @@ pub enum Era {
 }
 
 impl Era {
+    /// As on the load tester's command line, where the older era is whatever older revision a server speaks.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Modern => "modern",
+            Self::Legacy => "legacy",
+        }
+    }
+
     /// The revision that stands for it.
     pub fn revision(self) -> &'static str {
         match self {
@@ -156,7 +164,7 @@ pub struct Work {
     /// Its arguments.
     pub arguments: Value,
     /// The bearer token sent with every call, to proxies that look at it and those that do not.
-    pub key: String,
+    pub key: Option<String>,
     /// Connections held.
     pub connections: usize,
     /// How calls are spaced.
@@ -183,9 +191,11 @@ impl Work {
         let mut headers = vec![
             ("content-type", "application/json".to_owned()),
             ("accept", "application/json, text/event-stream".to_owned()),
-            ("authorization", format!("Bearer {}", self.key)),
             ("mcp-protocol-version", self.era.revision().to_owned()),
         ];
+        if let Some(key) = &self.key {
+            headers.push(("authorization", format!("Bearer {key}")));
+        }
         if self.era == Era::Modern {
             headers.push(("mcp-method", "tools/call".to_owned()));
             headers.push(("mcp-name", self.tool.clone()));

@@ -53,7 +53,6 @@ impl Generator for Loadtest {
 
     fn run(&self, work: &Work, placement: &Placement, dir: &Path) -> Result<Answered> {
         let (report, keys) = (dir.join("run.json"), dir.join("key"));
-        write(&keys, &work.key)?;
         let mut command = placement.on_load_cpu(&self.program);
         command.arg("run").args(["--url", &work.url]);
         command.args(["--tool", &work.tool]);
@@ -61,7 +60,7 @@ impl Generator for Loadtest {
         command.args(["--connections", &work.connections.to_string()]);
         command.args(["--duration", &format!("{}s", work.duration.as_secs_f64())]);
         command.args(["--warmup", "0s"]);
-        command.args(["--revision", work.era.revision()]);
+        command.args(["--revision", work.era.name()]);
         command.args([
             "--http",
             match work.http {
@@ -77,7 +76,11 @@ impl Generator for Loadtest {
         if let Some(ca) = &work.ca {
             command.arg("--ca-file").arg(ca);
         }
-        command.arg("--keys-file").arg(&keys).arg("--json").arg(&report);
+        if let Some(key) = &work.key {
+            write(&keys, key)?;
+            command.arg("--keys-file").arg(&keys);
+        }
+        command.arg("--json").arg(&report);
         let _ = std::fs::remove_file(&report);
         let output = command.output().context("run ringway-loadtest")?;
         let text = std::fs::read(&report).map_err(|_| {

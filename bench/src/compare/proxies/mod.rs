@@ -78,6 +78,13 @@ pub enum Proxy {
 pub use nginx::Options as NginxOptions;
 pub use other::rows as others;
 
+impl Proxy {
+    /// Whether its callers show a key: all do, but for those that must be nobody.
+    pub fn wants_key(&self) -> bool {
+        !matches!(self, Self::Ringway(options) if !options.keys)
+    }
+}
+
 /// What every proxy may need to be started.
 pub struct Surroundings<'s> {
     /// Where processes run.
@@ -213,5 +220,5 @@ fn cpus(around: &Surroundings<'_>) -> String {
 }
 
 fn command(around: &Surroundings<'_>, program: &Path) -> std::process::Command {
-    around.placement.command(&cpus(around), program)
+    around.placement.proxy(&cpus(around), program)
 }
