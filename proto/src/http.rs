@@ -6,10 +6,12 @@
 pub mod accept;
 mod fields;
 mod headers;
+mod lines;
 pub mod names;
 pub(crate) mod octets;
 
-pub(crate) use fields::{Field, FieldList};
+pub(crate) use fields::Place;
+pub(crate) use headers::Content;
 pub use headers::{FieldFault, Headers, Repeated};
 pub use names::{FieldName, Name};
 

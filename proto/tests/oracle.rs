@@ -237,6 +237,33 @@ proptest! {
     }
 
     #[test]
+    fn heads_are_read_as_httparse_reads_them(
+        flags in any::<u8>(),
+        start in select(vec![
+            "GET / HTTP/1.1\r\n", "POST /mcp HTTP/1.0\r\n", "POST http://a/b?c HTTP/1.1\r\n", "HTTP/1.1 200 OK\r\n",
+            "HTTP/1.0 204\r\n", "\r\nHTTP/1.1 100 \r\n",
+        ]),
+        names in vec(select(vec![
+            "Host", "host", "Content-Length", "transfer-encoding", "Connection", "mcp-protocol-version", "X-Mine", "te",
+            "content-lengt\r", "accept-encodinG", "", "a b", "x",
+        ]), 0..8),
+        values in vec(select(vec![
+            ": a", ":a", ": 5", ": 5", ":\t7 ", ": chunked", ": close", ": keep-alive", ":", ": gr\u{fc}n \u{ff}", ": \u{7f}", " : a",
+            ": 12345678\t", ": 1234567\u{80}\u{0}", ": a\n", ": a\r\n b",
+        ]), 8),
+        flip in proptest::option::weighted(0.2, (any::<prop::sample::Index>(), 0..8_u8)),
+    ) {
+        let lines: Vec<String> = names.iter().zip(&values).map(|(name, value)| format!("{name}{value}\r\n")).collect();
+        let mut input = [&[flags], start.as_bytes(), lines.concat().as_bytes(), b"\r\nbody"].concat();
+        if let Some((at, bit)) = flip {
+            let at = 1 + at.index(input.len() - 1);
+            input[at] ^= 1 << bit;
+        }
+        bodies::http1_request(&input);
+        bodies::http1_response(&input);
+    }
+
+    #[test]
     fn header_values_agree_with_what_they_carry(header in ".{0,20}", value in document()) {
         bodies::header_value(format!("{header}\n{value}").as_bytes());
         bodies::header_value(format!("{value}\n{value}").as_bytes());

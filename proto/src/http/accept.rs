@@ -14,14 +14,14 @@ pub struct Accepted {
 
 /// What all `Accept` fields say together. Weights are not read: zero is not used for these types.
 pub fn accepted(headers: &Headers) -> Accepted {
+    if headers.get(names::ACCEPT) == Some(b"application/json, text/event-stream") {
+        return Accepted {
+            json: true,
+            events: true,
+        };
+    }
     let mut accepted = Accepted::default();
     for value in headers.get_all(names::ACCEPT) {
-        if value == b"application/json, text/event-stream" {
-            return Accepted {
-                json: true,
-                events: true,
-            };
-        }
         for item in value.split(|b| *b == b',') {
             let range = before_parameters(item);
             let (kind, subtype) =

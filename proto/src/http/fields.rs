@@ -19,71 +19,119 @@ pub(crate) struct FieldList {
 /// Where a name and its value stand.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Field {
-    /// Where the name begins; the number of a known one.
-    pub(super) name_at: u16,
-    /// 0 for a known one.
-    pub(super) name_length: u16,
-    pub(super) value_at: u16,
-    pub(super) value_length: u16,
+    /// The number of a known name, at length 0; otherwise its place.
+    pub(super) name: Place,
+    pub(super) value: Place,
+}
+
+/// A piece of a text, both ends below 2¹⁶.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Place {
+    at: u16,
+    length: u16,
 }
 
 impl FieldList {
-    pub(crate) fn push(&mut self, field: Field) {
-        if let Some(name) = field.as_known()
-            && self.present.add(name)
-        {
+    pub(crate) fn push_known(&mut self, name: FieldName, value: Place) {
+        if self.present.add(name) {
             self.repeated.add(name);
         }
+        self.push(Field {
+            name: Place::of_known(name),
+            value,
+        });
+    }
+
+    /// The name is not empty.
+    pub(crate) fn push_other(&mut self, name: Place, value: Place) {
+        self.push(Field { name, value });
+    }
+
+    fn push(&mut self, field: Field) {
         match self.first.get_mut(self.count) {
             Some(slot) => *slot = field,
-            None => self.rest.push(field),
+            None => self.push_more(field),
         }
         self.count += 1;
+    }
+
+    #[cold]
+    fn push_more(&mut self, field: Field) {
+        self.rest.push(field);
     }
 
     pub(crate) fn len(&self) -> usize {
         self.count
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Field> {
-        self.first[..self.count.min(USUAL)].iter().chain(&self.rest)
+    /// The first value under a known name.
+    pub(super) fn find_known(&self, name: FieldName) -> Option<Place> {
+        if !self.present.has(name) {
+            return None;
+        }
+        let named = |field: &&Field| field.name == Place::of_known(name);
+        let found = self.in_place().iter().find(named);
+        found
+            .or_else(|| self.rest.iter().find(named))
+            .map(|field| field.value)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Field> {
+        self.in_place().iter().chain(&self.rest)
+    }
+
+    fn in_place(&self) -> &[Field] {
+        &self.first[..self.count.min(USUAL)]
+    }
+
+    /// Every value under a known name.
+    pub(super) fn find_all_known(&self, name: FieldName) -> impl Iterator<Item = Place> {
+        let fields = self
+            .iter()
+            .filter(move |field| field.name == Place::of_known(name));
+        fields.map(|field| field.value)
     }
 
     /// The places of the names that are not known.
     pub(crate) fn other_names(&self) -> impl Iterator<Item = Range<usize>> {
-        let others = self.iter().filter(|field| field.name_length != 0);
-        others.map(|field| {
-            let at = usize::from(field.name_at);
-            at..at + usize::from(field.name_length)
-        })
+        self.iter()
+            .filter(|field| field.known().is_none())
+            .map(|field| field.name.range())
     }
 }
 
 impl Field {
-    /// A field with a known name. Places are below 2¹⁶.
-    pub(crate) fn known(name: FieldName, value: Range<usize>) -> Self {
-        Self {
-            name_at: u16::from(name.number()),
-            name_length: 0,
-            value_at: value.start as u16,
-            value_length: value.len() as u16,
-        }
-    }
-
-    /// A field with another name, which is not empty.
-    pub(crate) fn other(name: Range<usize>, value: Range<usize>) -> Self {
-        Self {
-            name_at: name.start as u16,
-            name_length: name.len() as u16,
-            value_at: value.start as u16,
-            value_length: value.len() as u16,
-        }
-    }
-
-    pub(super) fn as_known(&self) -> Option<FieldName> {
-        match self.name_length {
-            0 => FieldName::from_number(self.name_at as u8),
+    pub(super) fn known(&self) -> Option<FieldName> {
+        match self.name.length {
+            0 => FieldName::from_number(self.name.at as u8),
             _ => None,
         }
+    }
+}
+
+impl Place {
+    pub(crate) fn new(at: usize, length: usize) -> Self {
+        debug_assert!(at + length <= usize::from(u16::MAX));
+        Self {
+            at: at as u16,
+            length: length as u16,
+        }
+    }
+
+    fn of_known(name: FieldName) -> Self {
+        Self {
+            at: u16::from(name.number()),
+            length: 0,
+        }
+    }
+
+    pub(crate) fn range(self) -> Range<usize> {
+        let at = usize::from(self.at);
+        at..at + usize::from(self.length)
+    }
+
+    /// The piece; nothing if the text is another one.
+    pub(crate) fn of(self, text: &[u8]) -> &[u8] {
+        text.get(self.range()).unwrap_or_default()
     }
 }

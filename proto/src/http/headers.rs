@@ -10,7 +10,8 @@
 //! refuses is remembered, and a list that remembers a fault cannot be written. Who fills a list from outside asks for
 //! the fault before anything is decided: what was left out must not read as what was never sent.
 
-use super::fields::{Field, FieldList};
+use super::fields::{Field, FieldList, Place};
+use super::lines::Lines;
 use super::names::{self, Name, NameSet};
 use super::octets::{self, LOWER_TOKEN};
 use bytes::Bytes;
@@ -42,10 +43,11 @@ const TEXT_BYTES_MAX: usize = u16::MAX as usize;
 /// Room for a usual line.
 const LINE_BYTES_USUAL: usize = 48;
 
+/// A list that is being filled, by `push` or by a parser.
 #[derive(Clone, Default)]
-struct Content {
+pub(crate) struct Content {
     text: Text,
-    fields: FieldList,
+    pub(crate) fields: FieldList,
     fault: Option<FieldFault>,
 }
 
@@ -53,46 +55,38 @@ struct Content {
 enum Text {
     /// A head as it came. Fields are pieces of it.
     Head(Bytes),
-    /// Lines as they will be written, one a field, in order, and nothing else.
-    Lines(Vec<u8>),
+    /// As they will be written, one a field, in order, and nothing else.
+    Lines(Lines),
 }
 
 impl Default for Text {
     fn default() -> Self {
-        Self::Lines(Vec::new())
+        Self::Lines(Lines::default())
     }
 }
 
 impl Headers {
     /// An empty list with room for `n` usual fields.
     pub fn with_capacity(n: usize) -> Self {
-        Content {
-            text: Text::Lines(Vec::with_capacity(n * LINE_BYTES_USUAL)),
-            ..Content::default()
+        Self {
+            content: Some(Box::new(Content {
+                text: Text::Lines(Lines::with_capacity(n * LINE_BYTES_USUAL)),
+                ..Content::default()
+            })),
         }
-        .into()
-    }
-
-    /// The fields of a head that was read. All have been checked; names are lower case.
-    pub(crate) fn of_head(head: Bytes, fields: FieldList) -> Self {
-        Content {
-            text: Text::Head(head),
-            fields,
-            fault: None,
-        }
-        .into()
     }
 
     /// The first value of `name`.
+    #[inline]
     pub fn get<'n>(&self, name: impl Into<Name<'n>>) -> Option<&[u8]> {
         let content = self.content.as_ref()?;
-        content.find(name.into()).map(|field| content.value(field))
+        Some(content.find(name.into())?.of(content.text()))
     }
 
     /// The first value of `name` for who keeps it: a slice of the head that came, or a copy of what was pushed.
     pub fn get_bytes<'n>(&self, name: impl Into<Name<'n>>) -> Option<Bytes> {
         let content = self.content.as_ref()?;
-        let value = content.value(content.find(name.into())?);
+        let value = content.find(name.into())?.of(content.text());
         Some(match &content.text {
             Text::Head(head) => head.slice_ref(value),
             Text::Lines(_) => Bytes::copy_from_slice(value),
@@ -100,14 +94,15 @@ impl Headers {
     }
 
     /// The value of `name`, refusing a second one: two readers could pick different ones.
+    #[inline]
     pub fn get_one<'n>(&self, name: impl Into<Name<'n>>) -> Result<Option<&[u8]>, Repeated> {
         let name = name.into();
-        let Some(content) = &self.content else {
-            return Ok(None);
-        };
         let repeated = match name {
-            Name::Known(known) => content.fields.repeated.has(known),
-            Name::Other(_) => content.all(name).nth(1).is_some(),
+            Name::Known(known) => self
+                .content
+                .as_ref()
+                .is_some_and(|c| c.fields.repeated.has(known)),
+            Name::Other(_) => self.get_all(name).nth(1).is_some(),
         };
         if repeated {
             Err(Repeated)
@@ -172,22 +167,29 @@ impl Headers {
     /// The lines of all fields, if they stand ready to be written.
     pub(crate) fn lines(&self) -> Option<&[u8]> {
         match self.content.as_ref().map(|content| &content.text) {
-            Some(Text::Lines(lines)) => Some(lines),
+            Some(Text::Lines(lines)) => Some(lines.text()),
             Some(Text::Head(_)) => None,
             None => Some(&[]),
         }
     }
 }
 
-impl From<Content> for Headers {
-    fn from(content: Content) -> Self {
-        Self {
-            content: Some(Box::new(content)),
-        }
-    }
-}
-
 impl Content {
+    /// An empty list for the fields of a head that is being read.
+    pub(crate) fn of_head() -> Box<Self> {
+        Box::new(Self {
+            text: Text::Head(Bytes::new()),
+            fields: FieldList::default(),
+            fault: None,
+        })
+    }
+
+    /// The list, once its head is there. All its fields have been checked; names are lower case.
+    pub(crate) fn with_head(mut self: Box<Self>, head: Bytes) -> Headers {
+        self.text = Text::Head(head);
+        Headers { content: Some(self) }
+    }
+
     fn push(&mut self, name: Name<'_>, value: &[u8]) {
         if let Err(fault) = self.append(name, value) {
             self.fault.get_or_insert(fault);
@@ -202,29 +204,28 @@ impl Content {
             self.become_lines();
             return self.append(name, value);
         };
-        let name_at = lines.len();
+        let fits = |name_bytes| lines.len() + name_bytes + value.len() + 4 <= TEXT_BYTES_MAX;
         match name {
-            Name::Known(known) => lines.extend_from_slice(known.line().as_bytes()),
+            Name::Known(known) => {
+                let line = known.line().as_bytes();
+                if !fits(line.len()) {
+                    return Err(FieldFault::TooLarge);
+                }
+                let value_at = lines.push(line, value);
+                self.fields.push_known(known, Place::new(value_at, value.len()));
+            }
             Name::Other(text) => {
                 if text.is_empty() || !octets::all(text, LOWER_TOKEN) {
                     return Err(FieldFault::Name);
                 }
-                lines.extend_from_slice(text);
-                lines.extend_from_slice(b": ");
+                if !fits(text.len()) {
+                    return Err(FieldFault::TooLarge);
+                }
+                let name = Place::new(lines.len(), text.len());
+                let value_at = lines.push(&[text, b": "].concat(), value);
+                self.fields.push_other(name, Place::new(value_at, value.len()));
             }
         }
-        let value_at = lines.len();
-        lines.extend_from_slice(value);
-        lines.extend_from_slice(b"\r\n");
-        if lines.len() > TEXT_BYTES_MAX {
-            lines.truncate(name_at);
-            return Err(FieldFault::TooLarge);
-        }
-        let value = value_at..value_at + value.len();
-        self.fields.push(match name {
-            Name::Known(known) => Field::known(known, value),
-            Name::Other(_) => Field::other(name_at..value_at - 2, value),
-        });
         Ok(())
     }
 
@@ -237,23 +238,30 @@ impl Content {
         }
     }
 
-    fn find(&self, name: Name<'_>) -> Option<&Field> {
-        match self.may_have(name) {
-            true => self.fields.iter().find(|field| self.is_called(field, name)),
-            false => None,
+    fn find(&self, name: Name<'_>) -> Option<Place> {
+        match name {
+            Name::Known(known) => self.fields.find_known(known),
+            Name::Other(_) => {
+                let mut fields = self.fields.iter();
+                fields
+                    .find(|field| self.name(field) == name)
+                    .map(|field| field.value)
+            }
         }
     }
 
     fn all(&self, name: Name<'_>) -> impl Iterator<Item = &[u8]> {
-        self.fields
-            .iter()
-            .filter(move |field| self.is_called(field, name))
-            .map(|field| self.value(field))
+        let (known, other) = match name {
+            Name::Known(known) => (Some(self.fields.find_all_known(known)), None),
+            Name::Other(_) => (None, Some(self.named().filter(move |(named, _)| *named == name))),
+        };
+        let known = known.into_iter().flatten().map(|place| place.of(self.text()));
+        known.chain(other.into_iter().flatten().map(|(_, value)| value))
     }
 
     fn named(&self) -> impl Iterator<Item = (Name<'_>, &[u8])> {
-        let fields = self.fields.iter();
-        fields.map(|field| (self.name(field), self.value(field)))
+        let (fields, text) = (self.fields.iter(), self.text());
+        fields.map(move |field| (self.name(field), field.value.of(text)))
     }
 
     fn may_have(&self, name: Name<'_>) -> bool {
@@ -263,33 +271,18 @@ impl Content {
         }
     }
 
-    fn is_called(&self, field: &Field, name: Name<'_>) -> bool {
-        match name {
-            Name::Known(known) => field.as_known() == Some(known),
-            Name::Other(text) => {
-                field.name_length != 0 && self.piece(field.name_at, field.name_length) == text
-            }
-        }
-    }
-
     fn name(&self, field: &Field) -> Name<'_> {
-        match field.as_known() {
+        match field.known() {
             Some(known) => Name::Known(known),
-            None => Name::Other(self.piece(field.name_at, field.name_length)),
+            None => Name::Other(field.name.of(self.text())),
         }
     }
 
-    fn value(&self, field: &Field) -> &[u8] {
-        self.piece(field.value_at, field.value_length)
-    }
-
-    fn piece(&self, at: u16, length: u16) -> &[u8] {
-        let text = match &self.text {
-            Text::Head(head) => &head[..],
-            Text::Lines(lines) => lines,
-        };
-        let at = usize::from(at);
-        text.get(at..at + usize::from(length)).unwrap_or_default()
+    fn text(&self) -> &[u8] {
+        match &self.text {
+            Text::Head(head) => head,
+            Text::Lines(lines) => lines.text(),
+        }
     }
 }
 

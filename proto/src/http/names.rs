@@ -1,10 +1,9 @@
 //! Field names as numbers. The names that nearly every MCP exchange carries are known at compile time: a head holds
 //! them as numbers, compares them as numbers, and says by one bit whether it has them at all.
 //!
-//! A name is recognised by its first and last eight octets, lowered, through a table whose multiplier the compiler
-//! looks for until no two names share a slot.
+//! A name is recognised by its first and last eight octets, through a table whose multiplier the compiler looks for
+//! until no two names share a slot.
 
-use super::octets;
 use std::fmt;
 
 /// A name known at compile time; its constants are in [`names`](self).
@@ -86,18 +85,22 @@ const _: () = assert!(LINES.len() <= 64);
 
 impl FieldName {
     /// The known name this is, in any case.
+    #[inline]
     pub fn find(name: &[u8]) -> Option<Self> {
         let key = Key::of(name);
         let number = SLOTS[key.slot(MULTIPLIER)];
-        if *KEYS.get(usize::from(number))? != key {
+        if !KEYS.get(usize::from(number))?.is(key) {
             return None;
         }
         let found = Self(number);
-        // What lies between the first eight and the last.
-        let between = |text: &[u8]| text.len() <= 16;
-        (between(name)
-            || name[8..name.len() - 8].eq_ignore_ascii_case(&found.text().as_bytes()[8..name.len() - 8]))
-        .then_some(found)
+        (name.len() <= 16 || found.is_between(name)).then_some(found)
+    }
+
+    /// Whether the octets between the first eight and the last are this name's, when the length is.
+    fn is_between(self, name: &[u8]) -> bool {
+        let between = 8..name.len() - 8;
+        let text = &self.text().as_bytes()[between.clone()];
+        name[between].eq_ignore_ascii_case(text)
     }
 
     /// The name in lower case.
@@ -191,14 +194,26 @@ impl NameSet {
 }
 
 /// What a name is recognised by.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 struct Key {
     first: u64,
     last: u64,
     length: usize,
 }
 
+/// A known name's key, and the bits that tell capitals from other letters in it.
+#[derive(Clone, Copy)]
+struct KnownKey {
+    key: Key,
+    letters_first: u64,
+    letters_last: u64,
+}
+
+/// The bit that tells a capital from its letter, in each octet.
+const CASE: u64 = 0x2020_2020_2020_2020;
+
 impl Key {
+    #[inline(always)]
     const fn of(name: &[u8]) -> Self {
         let (first, last) = match (name.first_chunk(), name.last_chunk()) {
             (Some(first), Some(last)) => (u64::from_le_bytes(*first), u64::from_le_bytes(*last)),
@@ -216,19 +231,59 @@ impl Key {
             },
         };
         Self {
-            first: octets::lower(first),
-            last: octets::lower(last),
+            first,
+            last,
             length: name.len(),
         }
     }
 
+    /// The same for any case.
+    #[inline(always)]
     const fn slot(self, multiplier: u64) -> usize {
-        let mixed = (self.first ^ self.last.rotate_left(29)).wrapping_mul(multiplier);
+        let mixed = ((self.first | CASE) ^ (self.last | CASE).rotate_left(29)).wrapping_mul(multiplier);
         (mixed >> 56) as usize
     }
 }
 
-static KEYS: [Key; LINES.len()] = keys();
+impl KnownKey {
+    /// Whether a name has this key in any case.
+    #[inline(always)]
+    fn is(&self, key: Key) -> bool {
+        self.key.length == key.length
+            && self.key.first == key.first | self.letters_first
+            && self.key.last == key.last | self.letters_last
+    }
+}
+
+static KEYS: [KnownKey; LINES.len()] = {
+    let keys = keys();
+    let mut known = [KnownKey {
+        key: keys[0],
+        letters_first: 0,
+        letters_last: 0,
+    }; LINES.len()];
+    let mut at = 0;
+    while at < keys.len() {
+        known[at] = KnownKey {
+            key: keys[at],
+            letters_first: letters(keys[at].first),
+            letters_last: letters(keys[at].last),
+        };
+        at += 1;
+    }
+    known
+};
+
+const fn letters(word: u64) -> u64 {
+    let octets = word.to_le_bytes();
+    let mut letters = [0; 8];
+    let mut at = 0;
+    while at < 8 {
+        letters[at] = if octets[at].is_ascii_lowercase() { 0x20 } else { 0 };
+        at += 1;
+    }
+    u64::from_le_bytes(letters)
+}
 
 const fn keys() -> [Key; LINES.len()] {
     let mut keys = [Key {

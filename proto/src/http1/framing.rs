@@ -1,9 +1,8 @@
 //! Where a body ends (RFC 9112 §6): the rules that request smuggling lives on.
 
 use super::HeadError;
-use crate::http::Headers;
 use crate::http::names::{self, FieldName, NameSet};
-use std::ops::Range;
+use crate::http::{Headers, Place};
 
 /// How a request's body is delimited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +32,7 @@ pub enum ResponseFraming {
 #[derive(Default)]
 pub(super) struct Meaning {
     /// Where a request's host stands.
-    pub(super) host: Option<Range<usize>>,
+    pub(super) host: Option<Place>,
     /// The client waits for `100 Continue`.
     pub(super) expects_continue: bool,
     length: Option<u64>,
@@ -62,20 +61,32 @@ const TELLING: NameSet = NameSet::of(&[
 
 impl Meaning {
     /// Takes notice of a field; `true` for one that is kept out of the list: a request's host.
+    #[inline(always)]
     pub(super) fn note(
         &mut self,
         name: FieldName,
-        seen: &[u8],
-        place: &Range<usize>,
+        value: &[u8],
+        place: Place,
         request: bool,
     ) -> Result<bool, HeadError> {
-        if !TELLING.has(name) {
-            return Ok(false);
+        if TELLING.has(name) {
+            self.read(name, value, place, request)
+        } else {
+            Ok(false)
         }
-        let value = &seen[place.clone()];
+    }
+
+    #[inline(never)]
+    fn read(
+        &mut self,
+        name: FieldName,
+        value: &[u8],
+        place: Place,
+        request: bool,
+    ) -> Result<bool, HeadError> {
         match name {
             names::HOST if request => {
-                if self.host.replace(place.clone()).is_some() {
+                if self.host.replace(place).is_some() {
                     return Err(HeadError::Malformed("more than one host"));
                 }
                 return Ok(true);

@@ -12,7 +12,7 @@ use super::{
     is_authority,
 };
 use crate::http::octets::{self, TARGET, TOKEN};
-use crate::http::{Field, FieldList, FieldName, Headers, Method};
+use crate::http::{Content, FieldName, Method, Place};
 use bytes::{Buf as _, Bytes, BytesMut};
 use std::ops::Range;
 
@@ -23,6 +23,9 @@ pub fn parse_request(buf: &mut BytesMut, limits: HeadLimits) -> Result<Option<Re
         buf.advance(2);
     }
     let seen = window(buf, limits);
+    if seen.is_empty() {
+        return Ok(None);
+    }
     let walked = request_line(seen).and_then(|line| Ok((fields(seen, line.end, limits, true)?, line)));
     let (fields, line) = match walked {
         Ok(walked) => walked,
@@ -32,10 +35,11 @@ pub fn parse_request(buf: &mut BytesMut, limits: HeadLimits) -> Result<Option<Re
     let framing = meaning.framing(line.version_minor)?;
     let keep_alive = meaning.keep_alive(line.version_minor);
     let expect_continue = line.version_minor > 0 && meaning.expects_continue;
-    let host = meaning.host.clone();
+    let host = meaning.host;
 
-    let (head, headers) = cut(buf, fields);
+    let (head, content) = cut(buf, fields);
     let (target, authority) = target_and_authority(&head, line.target, host)?;
+    let headers = content.with_head(head);
     Ok(Some(RequestHead {
         method: line.method,
         target,
@@ -56,6 +60,9 @@ pub fn parse_response(
     limits: HeadLimits,
 ) -> Result<Option<ResponseHead>, HeadError> {
     let seen = window(buf, limits);
+    if seen.is_empty() {
+        return Ok(None);
+    }
     let walked = status_line(seen).and_then(|line| Ok((fields(seen, line.end, limits, false)?, line)));
     let (fields, line) = match walked {
         Ok(walked) => walked,
@@ -71,7 +78,8 @@ pub fn parse_response(
         Framing::None => ResponseFraming::UntilClose,
     };
     let keep_alive = framing != ResponseFraming::UntilClose && meaning.keep_alive(line.version_minor);
-    let (_, headers) = cut(buf, fields);
+    let (head, content) = cut(buf, fields);
+    let headers = content.with_head(head);
     Ok(Some(ResponseHead {
         status: line.status,
         headers,
@@ -135,7 +143,10 @@ fn request_line(seen: &[u8]) -> Result<RequestLine, Stop> {
     if seen == b"\r" {
         return Err(Stop::Partial);
     }
-    let method = word(0, TOKEN)?;
+    let method = match seen {
+        [b'P', b'O', b'S', b'T', b' ', ..] => 0..4,
+        _ => word(0, TOKEN)?,
+    };
     let target = word(method.end + 1, TARGET)?;
     let (version_minor, version_end) = version(seen, target.end + 1)?;
     let end = line_end(seen, version_end)?;
@@ -188,18 +199,12 @@ fn status_line(seen: &[u8]) -> Result<StatusLine, Stop> {
 
 /// Reads `HTTP/1.0` or `HTTP/1.1`: the minor version, and where it ends.
 fn version(seen: &[u8], at: usize) -> Result<(u8, usize), Stop> {
-    const COMMON: &[u8] = b"HTTP/1.";
     let rest = &seen[at..];
-    let minor = match rest.get(COMMON.len()) {
-        Some(b'0') => 0,
-        Some(b'1') => 1,
-        None if COMMON.starts_with(rest) => return Err(Stop::Partial),
-        _ => return Err(fault("unknown HTTP version")),
-    };
-    if rest.starts_with(COMMON) {
-        Ok((minor, at + COMMON.len() + 1))
-    } else {
-        Err(fault("unknown HTTP version"))
+    match rest.first_chunk() {
+        Some(b"HTTP/1.1") => Ok((1, at + 8)),
+        Some(b"HTTP/1.0") => Ok((0, at + 8)),
+        None if b"HTTP/1.".starts_with(rest) => Err(Stop::Partial),
+        _ => Err(fault("unknown HTTP version")),
     }
 }
 
@@ -214,93 +219,127 @@ fn line_end(seen: &[u8], at: usize) -> Result<usize, Stop> {
 
 /// What the walk over the fields gives.
 struct Fields {
-    list: FieldList,
+    content: Box<Content>,
     meaning: Meaning,
     /// Where the head ends.
     end: usize,
-    /// Whether an unknown name has capitals.
-    capitals: bool,
+    /// Whether a name is not known, and may have capitals.
+    unknown: bool,
 }
 
 /// Walks from the first field to the end of the empty line. `Host` is kept out of a request's list.
 fn fields(seen: &[u8], start: usize, limits: HeadLimits, request: bool) -> Result<Fields, Stop> {
-    let most = limits.fields_max.min(FIELDS_MAX);
-    let mut fields = Fields {
-        list: FieldList::default(),
-        meaning: Meaning::default(),
-        end: start,
-        capitals: false,
-    };
-    let mut count = 0;
+    const BAD_NAME: Stop = fault("bad field name");
+    let mut content = Content::of_head();
+    let mut meaning = Meaning::default();
+    let mut unknown = false;
+    let mut left = limits.fields_max.min(FIELDS_MAX);
+    let mut rest = &seen[start..];
     loop {
-        let at = fields.end;
-        let rest = &seen[at..];
         match rest {
-            [b'\r', ..] => {
-                fields.end = line_end(seen, at)?;
-                return Ok(fields);
+            [b'\r', b'\n', behind @ ..] => {
+                let end = seen.len() - behind.len();
+                return Ok(Fields {
+                    content,
+                    meaning,
+                    end,
+                    unknown,
+                });
             }
-            [] => return Err(Stop::Partial),
-            _ if count == most => return Err(HeadError::TooLarge.into()),
-            _ => count += 1,
+            [] | [b'\r'] => return Err(Stop::Partial),
+            _ if left == 0 => return Err(HeadError::TooLarge.into()),
+            _ => left -= 1,
         }
-        let Some(length) = octets::colon(rest) else {
-            return Err(if octets::all(rest, TOKEN) {
-                Stop::Partial
-            } else {
-                fault("bad field name")
-            });
+        let name_at = seen.len() - rest.len();
+        let Some((name, [_, behind @ ..])) = octets::colon(rest).and_then(|at| rest.split_at_checked(at))
+        else {
+            return Err(if is_token(rest) { Stop::Partial } else { BAD_NAME });
         };
-        let name = &rest[..length];
-        let value = value(seen, at + length + 1);
-        let Some(known) = FieldName::find(name) else {
-            if name.is_empty() || !octets::all(name, TOKEN) {
-                return Err(fault("bad field name"));
+        let known = FieldName::find(name);
+        if known.is_none() && !is_token(name) {
+            return Err(BAD_NAME);
+        }
+        let (value, behind) = value(behind)?;
+        // The window is at most HEAD_BYTES_MAX long, so every place fits.
+        let place = Place::new(
+            seen.len() - behind.len() - 2 - value.padded_length,
+            value.text.len(),
+        );
+        rest = behind;
+        match known {
+            Some(known) if meaning.note(known, value.text, place, request)? => {}
+            Some(known) => content.fields.push_known(known, place),
+            None => {
+                unknown = true;
+                content.fields.push_other(Place::new(name_at, name.len()), place);
             }
-            let (value, end) = value?;
-            fields.end = end;
-            fields.capitals |= name.iter().any(u8::is_ascii_uppercase);
-            fields.list.push(Field::other(at..at + length, value));
-            continue;
-        };
-        let (value, end) = value?;
-        fields.end = end;
-        if !fields.meaning.note(known, seen, &value, request)? {
-            fields.list.push(Field::known(known, value));
         }
     }
 }
 
-/// A field's value without the white space around it, and where the next line begins.
-fn value(seen: &[u8], from: usize) -> Result<(Range<usize>, usize), Stop> {
-    let blank = |at: usize| matches!(seen.get(at), Some(b' ' | b'\t'));
-    let mut start = from;
-    while blank(start) {
-        start += 1;
-    }
-    let mut end = start + octets::control(&seen[start..]).ok_or(Stop::Partial)?;
-    let next = match seen[end..] {
-        [b'\r', b'\n', ..] => end + 2,
-        [b'\r'] => return Err(Stop::Partial),
+#[inline(never)]
+fn is_token(text: &[u8]) -> bool {
+    !text.is_empty() && octets::all(text, TOKEN)
+}
+
+struct Value<'a> {
+    /// Without the white space around it.
+    text: &'a [u8],
+    /// With the white space behind it.
+    padded_length: usize,
+}
+
+/// What stands between a colon and the line's end, and what is behind that.
+#[inline(always)]
+fn value(rest: &[u8]) -> Result<(Value<'_>, &[u8]), Stop> {
+    // Nearly always one space stands before it and none behind.
+    let padded = match rest {
+        [b' ', behind @ ..] if behind.first().is_some_and(|b| *b > b' ') => behind,
+        _ => without_blanks_before(rest),
+    };
+    let end = octets::control(padded).ok_or(Stop::Partial)?;
+    let (text, line_end) = padded.split_at_checked(end).ok_or(Stop::Partial)?;
+    let behind = match line_end {
+        [b'\r', b'\n', behind @ ..] => behind,
+        [] | [b'\r'] => return Err(Stop::Partial),
         [b'\r' | b'\n', ..] => return Err(fault("bad line end")),
         _ => return Err(fault("bad field value")),
     };
-    while end > start && blank(end - 1) {
-        end -= 1;
+    let value = Value {
+        text: match text {
+            [.., 0..=b' '] => without_blanks_behind(text),
+            _ => text,
+        },
+        padded_length: end,
+    };
+    Ok((value, behind))
+}
+
+#[cold]
+fn without_blanks_before(mut text: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', behind @ ..] = text {
+        text = behind;
     }
-    Ok((start..end, next))
+    text
+}
+
+#[cold]
+fn without_blanks_behind(mut text: &[u8]) -> &[u8] {
+    while let [before @ .., b' ' | b'\t'] = text {
+        text = before;
+    }
+    text
 }
 
 /// Cuts the head off the buffer, its names lowered.
-fn cut(buf: &mut BytesMut, fields: Fields) -> (Bytes, Headers) {
+fn cut(buf: &mut BytesMut, fields: Fields) -> (Bytes, Box<Content>) {
     let mut head = buf.split_to(fields.end);
-    if fields.capitals {
-        for name in fields.list.other_names() {
+    if fields.unknown {
+        for name in fields.content.fields.other_names() {
             head[name].make_ascii_lowercase();
         }
     }
-    let head = head.freeze();
-    (head.clone(), Headers::of_head(head, fields.list))
+    (head.freeze(), fields.content)
 }
 
 /// Path and host of a request. A proxy's absolute form carries the host itself (RFC 9112 §3.2.2 would let it win
@@ -308,18 +347,18 @@ fn cut(buf: &mut BytesMut, fields: Fields) -> (Bytes, Headers) {
 fn target_and_authority(
     head: &Bytes,
     target: Range<usize>,
-    host: Option<Range<usize>>,
+    host: Option<Place>,
 ) -> Result<(Bytes, Bytes), HeadError> {
     let (path, authority) = match absolute(&head[target.clone()]) {
         None => (
             head.slice(target),
-            head.slice(host.ok_or(HeadError::Malformed("no host"))?),
+            head.slice(host.ok_or(HeadError::Malformed("no host"))?.range()),
         ),
         Some(authority) => {
             let target = head.slice(target);
             let path = target.slice(authority.end..);
             let authority = target.slice(authority);
-            if host.is_some_and(|host| !head[host].eq_ignore_ascii_case(&authority)) {
+            if host.is_some_and(|host| !host.of(head).eq_ignore_ascii_case(&authority)) {
                 return Err(HeadError::Malformed("target and host differ"));
             }
             let path = if path.is_empty() {
