@@ -15,13 +15,29 @@ use super::lines::Lines;
 use super::names::{self, Name, NameSet};
 use super::octets::{self, LOWER_TOKEN};
 use bytes::Bytes;
-use std::fmt;
+use std::{fmt, sync::LazyLock};
 
-/// An ordered list of header fields with lower-case names. One pointer: it changes hands often.
+/// An ordered list of header fields with lower-case names. Small: it changes hands often.
 #[derive(Clone, Default)]
 pub struct Headers {
-    content: Option<Box<Content>>,
+    content: Held,
 }
+
+#[derive(Clone, Default)]
+enum Held {
+    #[default]
+    Nothing,
+    Own(Box<Content>),
+    /// Of everybody; copied by who pushes to it.
+    Shared(&'static Content),
+}
+
+/// The fields of nearly every answer.
+static JSON: LazyLock<Content> = LazyLock::new(|| {
+    let mut content = Content::default();
+    content.push(names::CONTENT_TYPE.into(), b"application/json");
+    content
+});
 
 /// A header that must stand at most once came twice (RFC 9110 §5.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,24 +84,37 @@ impl Default for Text {
 impl Headers {
     /// An empty list with room for `n` usual fields.
     pub fn with_capacity(n: usize) -> Self {
+        let content = Content {
+            text: Text::Lines(Lines::with_capacity(n * LINE_BYTES_USUAL)),
+            ..Content::default()
+        };
         Self {
-            content: Some(Box::new(Content {
-                text: Text::Lines(Lines::with_capacity(n * LINE_BYTES_USUAL)),
-                ..Content::default()
-            })),
+            content: Held::Own(Box::new(content)),
         }
+    }
+
+    /// The fields of an answer that has just a content type. Costs nothing for JSON.
+    pub fn of_type(content_type: &[u8]) -> Self {
+        if content_type == b"application/json" {
+            return Self {
+                content: Held::Shared(&JSON),
+            };
+        }
+        let mut headers = Self::default();
+        headers.push(names::CONTENT_TYPE, content_type);
+        headers
     }
 
     /// The first value of `name`.
     #[inline]
     pub fn get<'n>(&self, name: impl Into<Name<'n>>) -> Option<&[u8]> {
-        let content = self.content.as_ref()?;
+        let content = self.content()?;
         Some(content.find(name.into())?.of(content.text()))
     }
 
     /// The first value of `name` for who keeps it: a slice of the head that came, or a copy of what was pushed.
     pub fn get_bytes<'n>(&self, name: impl Into<Name<'n>>) -> Option<Bytes> {
-        let content = self.content.as_ref()?;
+        let content = self.content()?;
         let value = content.find(name.into())?.of(content.text());
         Some(match &content.text {
             Text::Head(head) => head.slice_ref(value),
@@ -98,10 +127,7 @@ impl Headers {
     pub fn get_one<'n>(&self, name: impl Into<Name<'n>>) -> Result<Option<&[u8]>, Repeated> {
         let name = name.into();
         let repeated = match name {
-            Name::Known(known) => self
-                .content
-                .as_ref()
-                .is_some_and(|c| c.fields.repeated.has(known)),
+            Name::Known(known) => self.content().is_some_and(|c| c.fields.repeated.has(known)),
             Name::Other(_) => self.get_all(name).nth(1).is_some(),
         };
         if repeated {
@@ -114,16 +140,20 @@ impl Headers {
     /// Every value of `name`, in order of arrival.
     pub fn get_all<'h>(&'h self, name: impl Into<Name<'h>>) -> impl Iterator<Item = &'h [u8]> {
         let name = name.into();
-        let content = self.content.as_ref().filter(|content| content.may_have(name));
+        let content = self.content().filter(|content| content.may_have(name));
         content.into_iter().flat_map(move |content| content.all(name))
     }
 
     /// Appends a field, its name in lower case. A field that cannot be sent is left out, and then the whole list
     /// cannot; see [`Headers::fault`].
     pub fn push<'n>(&mut self, name: impl Into<Name<'n>>, value: impl AsRef<[u8]>) {
-        self.content
-            .get_or_insert_default()
-            .push(name.into(), value.as_ref());
+        let mut content = match std::mem::take(&mut self.content) {
+            Held::Own(content) => content,
+            Held::Shared(content) => Box::new(content.clone()),
+            Held::Nothing => Box::default(),
+        };
+        content.push(name.into(), value.as_ref());
+        self.content = Held::Own(content);
     }
 
     /// Appends a field whose name came from outside, as [`Headers::push`] does.
@@ -133,7 +163,7 @@ impl Headers {
 
     /// Why this list cannot be sent: the first field that was not taken into it.
     pub fn fault(&self) -> Option<FieldFault> {
-        self.content.as_ref()?.fault
+        self.content()?.fault
     }
 
     /// All fields in order.
@@ -143,13 +173,13 @@ impl Headers {
 
     /// All fields in order, the known names as such.
     pub fn named(&self) -> impl Iterator<Item = (Name<'_>, &[u8])> {
-        let content = self.content.as_ref().into_iter();
+        let content = self.content().into_iter();
         content.flat_map(|content| content.named())
     }
 
     /// Number of fields.
     pub fn len(&self) -> usize {
-        let content = self.content.as_ref();
+        let content = self.content();
         content.map_or(0, |content| content.fields.len())
     }
 
@@ -160,16 +190,25 @@ impl Headers {
 
     /// Whether one of these is there.
     pub(crate) fn has_any(&self, names: NameSet) -> bool {
-        let content = self.content.as_ref();
+        let content = self.content();
         content.is_some_and(|content| content.fields.present.meets(names))
     }
 
     /// The lines of all fields, if they stand ready to be written.
     pub(crate) fn lines(&self) -> Option<&[u8]> {
-        match self.content.as_ref().map(|content| &content.text) {
+        match self.content().map(|content| &content.text) {
             Some(Text::Lines(lines)) => Some(lines.text()),
             Some(Text::Head(_)) => None,
             None => Some(&[]),
+        }
+    }
+
+    #[inline]
+    fn content(&self) -> Option<&Content> {
+        match &self.content {
+            Held::Own(content) => Some(content),
+            Held::Shared(content) => Some(content),
+            Held::Nothing => None,
         }
     }
 }
@@ -187,7 +226,9 @@ impl Content {
     /// The list, once its head is there. All its fields have been checked; names are lower case.
     pub(crate) fn with_head(mut self: Box<Self>, head: Bytes) -> Headers {
         self.text = Text::Head(head);
-        Headers { content: Some(self) }
+        Headers {
+            content: Held::Own(self),
+        }
     }
 
     fn push(&mut self, name: Name<'_>, value: &[u8]) {
@@ -197,7 +238,7 @@ impl Content {
     }
 
     fn append(&mut self, name: Name<'_>, value: &[u8]) -> Result<(), FieldFault> {
-        if octets::control(value).is_some() {
+        if !octets::is_value(value) {
             return Err(FieldFault::Value);
         }
         let Text::Lines(lines) = &mut self.text else {
@@ -383,6 +424,19 @@ mod tests {
         assert_ne!(headers, before);
         assert_eq!(before.get_bytes("x-mine").unwrap(), "y");
         assert_eq!(headers.get(ACCEPT), before.get(ACCEPT));
+    }
+
+    #[test]
+    fn a_shared_list_is_copied_by_who_adds_to_it() {
+        let json = Headers::of_type(b"application/json");
+        let mut more = json.clone();
+        more.push("x-mine", "a");
+        assert_eq!((json.len(), more.len()), (1, 2));
+        assert_eq!(json.lines(), Some(&b"content-type: application/json\r\n"[..]));
+        assert_eq!(
+            Headers::of_type(b"text/plain").get("content-type"),
+            Some(&b"text/plain"[..])
+        );
     }
 
     #[test]

@@ -67,6 +67,17 @@ pub(crate) fn control(text: &[u8]) -> Option<usize> {
     }
 }
 
+/// Whether this can be a field's value.
+#[inline(always)]
+pub(crate) fn is_value(text: &[u8]) -> bool {
+    let (words, end) = text.as_chunks();
+    // What is left is looked at together with octets before it.
+    let last = if end.is_empty() { None } else { text.last_chunk() };
+    let plain = words.iter().chain(last).all(|word| unusual_hits(*word) == 0)
+        && (last.is_some() || end.iter().all(|b| matches!(b, b' '..=b'~')));
+    plain || control_behind(text, 0).is_none()
+}
+
 #[cold]
 fn control_behind(text: &[u8], from: usize) -> Option<usize> {
     let mut octets = text.iter().enumerate().skip(from);
@@ -80,14 +91,20 @@ fn control_behind(text: &[u8], from: usize) -> Option<usize> {
 fn unusual(text: &[u8]) -> Option<usize> {
     let (words, end) = text.as_chunks();
     for (nth, word) in words.iter().enumerate() {
-        let word = u64::from_le_bytes(*word);
-        // Exact up to the lowest set bit: borrows and carries only run upward, from a true hit.
-        let hits = (word | word.wrapping_add(repeat(1)) | word.wrapping_sub(repeat(b' '))) & repeat(0x80);
+        let hits = unusual_hits(*word);
         if hits != 0 {
             return Some(nth * 8 + lowest(hits));
         }
     }
     Some(words.len() * 8 + end.iter().position(|b| !matches!(b, b' '..=b'~'))?)
+}
+
+/// Marks octets that are not visible ASCII or a space. Exact up to the lowest mark: borrows and carries only run
+/// upward, from an octet that is marked.
+#[inline(always)]
+fn unusual_hits(word: [u8; 8]) -> u64 {
+    let word = u64::from_le_bytes(word);
+    (word | word.wrapping_add(repeat(1)) | word.wrapping_sub(repeat(b' '))) & repeat(0x80)
 }
 
 /// Where the first colon stands.
@@ -137,6 +154,7 @@ mod tests {
                             *next = beside;
                         }
                         assert_eq!(control(&text), control_slowly(&text), "{text:?}");
+                        assert_eq!(is_value(&text), control_slowly(&text).is_none(), "{text:?}");
                         assert_eq!(colon(&text), colon_slowly(&text), "{text:?}");
                     }
                 }

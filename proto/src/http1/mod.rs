@@ -15,7 +15,9 @@ mod write;
 pub use framing::{Framing, ResponseFraming};
 pub use prefix::{Prefix, write_request};
 pub use read::{parse_request, parse_response};
-pub use write::{WriteFault, reason_phrase, write_request_head, write_response_head};
+pub use write::{
+    WriteFault, reason_phrase, write_dated_response_head, write_request_head, write_response_head,
+};
 
 use crate::http::names::{self, FieldName, NameSet};
 use crate::http::octets::{self, AUTHORITY, TARGET};

@@ -523,3 +523,18 @@ fn a_prefix_is_checked_once_and_written_with_every_call() {
     assert_eq!(refused(Method::Get, "/ x", "a"), WriteFault::Target);
     assert_eq!(refused(Method::Get, "/", "a b"), WriteFault::Authority);
 }
+
+#[test]
+fn an_answer_says_its_date() {
+    let json = Headers::of_type(b"application/json");
+    let mut out = Vec::new();
+    let mut write =
+        |date: &[u8]| write_dated_response_head(&mut out, 200, &json, date, ResponseFraming::Length(2), true);
+    assert_eq!(write(b"now\r\nx: y"), Err(WriteFault::Value));
+    write(b"Thu, 19 Nov 2026 12:00:00 GMT").unwrap();
+    assert_eq!(
+        String::from_utf8(out).unwrap(),
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ndate: Thu, 19 Nov 2026 12:00:00 GMT\r\n\
+         content-length: 2\r\n\r\n"
+    );
+}

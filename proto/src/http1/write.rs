@@ -4,6 +4,7 @@
 
 use super::{CONNECTION_FIELDS, Framing, ResponseFraming, is_authority, is_origin_form};
 use crate::http::names::{self, NameSet};
+use crate::http::octets;
 use crate::http::{FieldFault, Headers, Method, Name};
 
 /// What a request's writer passes over: the connection's fields, and the host.
@@ -89,18 +90,52 @@ pub fn write_response_head(
     body: ResponseFraming,
     keep_alive: bool,
 ) -> Result<(), WriteFault> {
-    if !(100..600).contains(&status) {
-        return Err(WriteFault::Status);
+    response_head(out, status, headers, None, body, keep_alive)
+}
+
+/// Appends a response's head that says its date.
+pub fn write_dated_response_head(
+    out: &mut Vec<u8>,
+    status: u16,
+    headers: &Headers,
+    date: &[u8],
+    body: ResponseFraming,
+    keep_alive: bool,
+) -> Result<(), WriteFault> {
+    if !octets::is_value(date) {
+        return Err(WriteFault::Value);
     }
+    response_head(out, status, headers, Some(date), body, keep_alive)
+}
+
+#[inline]
+fn response_head(
+    out: &mut Vec<u8>,
+    status: u16,
+    headers: &Headers,
+    date: Option<&[u8]>,
+    body: ResponseFraming,
+    keep_alive: bool,
+) -> Result<(), WriteFault> {
     let before = out.len();
-    out.extend_from_slice(b"HTTP/1.1 ");
-    out.extend_from_slice(decimal(&mut [0; 20], u64::from(status)));
-    out.push(b' ');
-    out.extend_from_slice(reason_phrase(status).as_bytes());
-    out.extend_from_slice(b"\r\n");
+    match status {
+        200 => out.extend_from_slice(b"HTTP/1.1 200 OK\r\n"),
+        202 => out.extend_from_slice(b"HTTP/1.1 202 Accepted\r\n"),
+        100..600 => {
+            out.extend_from_slice(b"HTTP/1.1 ");
+            out.extend_from_slice(decimal(&mut [0; 20], u64::from(status)));
+            out.push(b' ');
+            out.extend_from_slice(reason_phrase(status).as_bytes());
+            out.extend_from_slice(b"\r\n");
+        }
+        _ => return Err(WriteFault::Status),
+    }
     if let Err(fault) = write_lines(out, headers, CONNECTION_FIELDS) {
         out.truncate(before);
         return Err(fault);
+    }
+    if let Some(date) = date {
+        write_field(out, names::DATE, date);
     }
     match body {
         ResponseFraming::None | ResponseFraming::UntilClose => {}

@@ -12,8 +12,13 @@ use crate::upstream::{CredentialId, Request, Response};
 use bytes::Bytes;
 use futures_util::TryFutureExt;
 use ringway_core::{rejection::Rejection, snapshot::ServerIndex};
-use ringway_proto::{header_value, http::Headers, http1::Prefix, revision::Revision};
-use std::{borrow::Cow, future::Future, rc::Rc};
+use ringway_proto::{
+    header_value,
+    http::{Headers, names},
+    http1::Prefix,
+    revision::Revision,
+};
+use std::{future::Future, rc::Rc};
 
 /// The protocol headers of one message.
 pub enum Wire<'a> {
@@ -154,12 +159,12 @@ fn begin_post(view: &View, server: ServerIndex, wire: Wire<'_>) -> (Rc<Prefix>, 
     match wire {
         Wire::Modern { method, name, params } => {
             let mut own = Headers::with_capacity(2 + params.len());
-            own.push("mcp-method", method_text(method));
+            own.push(names::MCP_METHOD, method);
             if let Some(name) = name {
-                own.push("mcp-name", encoded(name));
+                own.push(names::MCP_NAME, header_value::encode(name).as_bytes());
             }
             for (name, value) in params {
-                own.push_bytes(name.clone(), value.clone());
+                own.push_bytes(name, value);
             }
             (openings.modern_post.clone(), own)
         }
@@ -169,24 +174,9 @@ fn begin_post(view: &View, server: ServerIndex, wire: Wire<'_>) -> (Rc<Prefix>, 
 
 fn of_session(leg: &Leg) -> Headers {
     let mut own = Headers::with_capacity(3);
-    own.push("mcp-protocol-version", leg.revision.as_str());
+    own.push(names::MCP_PROTOCOL_VERSION, leg.revision.as_str());
     if let Some(session) = &leg.session {
-        own.push("mcp-session-id", session.clone());
+        own.push(names::MCP_SESSION_ID, session);
     }
     own
-}
-
-/// The method that nearly every call has is not copied.
-fn method_text(method: &[u8]) -> Bytes {
-    match method {
-        b"tools/call" => Bytes::from_static(b"tools/call"),
-        other => Bytes::copy_from_slice(other),
-    }
-}
-
-fn encoded(text: &str) -> Bytes {
-    match header_value::encode(text) {
-        Cow::Borrowed(plain) => Bytes::copy_from_slice(plain.as_bytes()),
-        Cow::Owned(sentinel) => sentinel.into(),
-    }
 }

@@ -159,9 +159,8 @@ impl Reply {
                 content_type,
                 body,
             } => {
-                let mut headers = Headers::with_capacity(4);
+                let mut headers = Headers::of_type(&content_type);
                 let events = content_type.starts_with(b"text/event-stream");
-                headers.push("content-type", content_type);
                 if events {
                     stream_headers(&mut headers);
                 }
@@ -193,8 +192,7 @@ impl Reply {
                 body,
                 lost,
             } => {
-                let mut headers = Headers::with_capacity(4);
-                headers.push("content-type", content_type);
+                let mut headers = Headers::of_type(&content_type);
                 stream_headers(&mut headers);
                 let source = Box::new(PassedEvents::new(body, lost));
                 Response {
@@ -204,8 +202,7 @@ impl Reply {
                 }
             }
             Self::Events(frames) => {
-                let mut headers = Headers::with_capacity(4);
-                headers.push("content-type", "text/event-stream");
+                let mut headers = Headers::of_type(b"text/event-stream");
                 stream_headers(&mut headers);
                 let source = Box::new(EventSource { frames, ended: false });
                 Response {
@@ -257,11 +254,9 @@ impl Reply {
 
 /// A whole JSON body.
 pub fn json(status: u16, body: impl Into<Bytes>) -> Response {
-    let mut headers = Headers::with_capacity(4);
-    headers.push("content-type", "application/json");
     Response {
         status,
-        headers,
+        headers: Headers::of_type(b"application/json"),
         body: Body::Full(body.into()),
     }
 }

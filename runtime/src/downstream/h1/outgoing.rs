@@ -15,7 +15,7 @@ use ringway_core::limits::ANSWER_GATHER_BYTES;
 use ringway_proto::{
     chunked::{self, CHUNK_END, LAST_CHUNK},
     http::Headers,
-    http1::{ResponseFraming, write_response_head},
+    http1::{ResponseFraming, write_dated_response_head, write_response_head},
 };
 use std::{
     future::{Future, poll_fn},
@@ -49,14 +49,14 @@ impl<S: Service> Connection<'_, S> {
     ) -> Result<bool, Unfinished> {
         let Response {
             status,
-            mut headers,
+            headers,
             body,
         } = response;
-        headers.push("date", self.hall.date.now());
+        let date = self.hall.date.now();
         let framing = framing(status, &body, shape);
         let again = again && framing != ResponseFraming::UntilClose;
         let mut out = self.blank();
-        if let Err(fault) = write_response_head(&mut out, status, &headers, framing, again) {
+        if let Err(fault) = write_dated_response_head(&mut out, status, &headers, &date, framing, again) {
             tracing::error!("an answer cannot be sent: {fault}");
             let framing = ResponseFraming::Length(0);
             // With no fields of the service's in it, this one can.
