@@ -24,12 +24,9 @@ pub(crate) struct Field {
     pub(super) value: Place,
 }
 
-/// A piece of a text, both ends below 2¹⁶.
+/// A piece of a text, both ends below 2¹⁶: where it begins above, how long it is below. One word is compared at once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Place {
-    at: u16,
-    length: u16,
-}
+pub(crate) struct Place(u32);
 
 impl FieldList {
     pub(crate) fn push_known(&mut self, name: FieldName, value: Place) {
@@ -65,6 +62,7 @@ impl FieldList {
     }
 
     /// The first value under a known name.
+    #[inline]
     pub(super) fn find_known(&self, name: FieldName) -> Option<Place> {
         if !self.present.has(name) {
             return None;
@@ -102,8 +100,8 @@ impl FieldList {
 
 impl Field {
     pub(super) fn known(&self) -> Option<FieldName> {
-        match self.name.length {
-            0 => FieldName::from_number(self.name.at as u8),
+        match self.name.0.to_be_bytes() {
+            [0, number, 0, 0] => FieldName::from_number(number),
             _ => None,
         }
     }
@@ -112,22 +110,16 @@ impl Field {
 impl Place {
     pub(crate) fn new(at: usize, length: usize) -> Self {
         debug_assert!(at + length <= usize::from(u16::MAX));
-        Self {
-            at: at as u16,
-            length: length as u16,
-        }
+        Self((at as u32) << 16 | length as u32)
     }
 
     fn of_known(name: FieldName) -> Self {
-        Self {
-            at: u16::from(name.number()),
-            length: 0,
-        }
+        Self(u32::from(name.number()) << 16)
     }
 
     pub(crate) fn range(self) -> Range<usize> {
-        let at = usize::from(self.at);
-        at..at + usize::from(self.length)
+        let at = (self.0 >> 16) as usize;
+        at..at + (self.0 & 0xffff) as usize
     }
 
     /// The piece; nothing if the text is another one.

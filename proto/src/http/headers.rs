@@ -279,6 +279,7 @@ impl Content {
         }
     }
 
+    #[inline]
     fn find(&self, name: Name<'_>) -> Option<Place> {
         match name {
             Name::Known(known) => self.fields.find_known(known),

@@ -1,8 +1,8 @@
 //! Field names as numbers. The names that nearly every MCP exchange carries are known at compile time: a head holds
 //! them as numbers, compares them as numbers, and says by one bit whether it has them at all.
 //!
-//! A name is recognised by its first and last eight octets, through a table whose multiplier the compiler looks for
-//! until no two names share a slot.
+//! A name is recognised by words of eight octets (its first, its second, its last), through a table whose multiplier
+//! the compiler looks for until no two names share a slot.
 
 use std::fmt;
 
@@ -36,8 +36,6 @@ known! {
     ACCEPT "accept"
     ACCEPT_ENCODING "accept-encoding"
     ACCEPT_LANGUAGE "accept-language"
-    ACCESS_CONTROL_REQUEST_HEADERS "access-control-request-headers"
-    ACCESS_CONTROL_REQUEST_METHOD "access-control-request-method"
     ALLOW "allow"
     AUTHORIZATION "authorization"
     BAGGAGE "baggage"
@@ -89,18 +87,7 @@ impl FieldName {
     pub fn find(name: &[u8]) -> Option<Self> {
         let key = Key::of(name);
         let number = SLOTS[key.slot(MULTIPLIER)];
-        if !KEYS.get(usize::from(number))?.is(key) {
-            return None;
-        }
-        let found = Self(number);
-        (name.len() <= 16 || found.is_between(name)).then_some(found)
-    }
-
-    /// Whether the octets between the first eight and the last are this name's, when the length is.
-    fn is_between(self, name: &[u8]) -> bool {
-        let between = 8..name.len() - 8;
-        let text = &self.text().as_bytes()[between.clone()];
-        name[between].eq_ignore_ascii_case(text)
+        KEYS.get(usize::from(number))?.is(key).then_some(Self(number))
     }
 
     /// The name in lower case.
@@ -198,6 +185,8 @@ impl NameSet {
 struct Key {
     first: u64,
     last: u64,
+    /// The second eight octets of names that the two others do not cover.
+    second: u64,
     length: usize,
 }
 
@@ -207,6 +196,7 @@ struct KnownKey {
     key: Key,
     letters_first: u64,
     letters_last: u64,
+    letters_second: u64,
 }
 
 /// The bit that tells a capital from its letter, in each octet.
@@ -230,9 +220,18 @@ impl Key {
                 },
             },
         };
+        let second = if name.len() > 16 {
+            match name.split_at(8).1.first_chunk() {
+                Some(second) => u64::from_le_bytes(*second),
+                None => 0,
+            }
+        } else {
+            0
+        };
         Self {
             first,
             last,
+            second,
             length: name.len(),
         }
     }
@@ -252,6 +251,7 @@ impl KnownKey {
         self.key.length == key.length
             && self.key.first == key.first | self.letters_first
             && self.key.last == key.last | self.letters_last
+            && self.key.second == key.second | self.letters_second
     }
 }
 
@@ -261,6 +261,7 @@ static KEYS: [KnownKey; LINES.len()] = {
         key: keys[0],
         letters_first: 0,
         letters_last: 0,
+        letters_second: 0,
     }; LINES.len()];
     let mut at = 0;
     while at < keys.len() {
@@ -268,6 +269,7 @@ static KEYS: [KnownKey; LINES.len()] = {
             key: keys[at],
             letters_first: letters(keys[at].first),
             letters_last: letters(keys[at].last),
+            letters_second: letters(keys[at].second),
         };
         at += 1;
     }
@@ -289,12 +291,14 @@ const fn keys() -> [Key; LINES.len()] {
     let mut keys = [Key {
         first: 0,
         last: 0,
+        second: 0,
         length: 0,
     }; LINES.len()];
     let mut at = 0;
     while at < LINES.len() {
         let line = LINES[at].as_bytes();
         keys[at] = Key::of(line.split_at(line.len() - 2).0);
+        assert!(keys[at].length <= 24, "three words cover no more");
         at += 1;
     }
     keys
