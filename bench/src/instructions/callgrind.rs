@@ -49,6 +49,9 @@ pub enum Failure {
     /// Callgrind wrote something that is not understood.
     #[error("{}: {what}", path.display())]
     Format { path: PathBuf, what: String },
+    /// A session was opened too slowly to be like the others; on a machine that is less busy it is not.
+    #[error("a session took too long to open, several times: the machine is too busy")]
+    Slow,
     /// The peers of a gateway case could not do their part.
     #[error("{0}")]
     Peer(String),

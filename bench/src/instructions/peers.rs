@@ -17,7 +17,7 @@ use std::{
     io::{self, Read as _, Write as _},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// How a tool answers.
@@ -33,6 +33,9 @@ pub enum Answers {
 
 /// Nothing in a simulated gateway takes this long unless it hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// After 1.5 seconds a gateway stops waiting for its servers when a session is opened. The session then lacks what
+/// a call needs, and each call takes a longer way than the one that is to be counted.
+const QUICK: Duration = Duration::from_secs(1);
 
 /// Starts an MCP server that serves `gateway`; its threads end with their connections, or with the process.
 pub fn upstream(listener: TcpListener, answers: Answers, gateway: u32) {
@@ -76,7 +79,10 @@ fn serve(stream: TcpStream, answers: Answers, gateway: u32) -> Result<(), Failur
             }
             _ => b"HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n".to_vec(),
         };
-        quiet::wait(gateway)?;
+        // Whoever opens a session has not long to wait for its servers; and it is not among what is counted.
+        if message.method(&body) == Some("tools/call") {
+            quiet::wait(gateway)?;
+        }
         wire.write(&answer)?;
     }
 }
@@ -178,7 +184,11 @@ impl Client {
 
     /// Opens a session of the older era and gives its id.
     pub fn open_session(&mut self) -> Result<String, Failure> {
+        let began = Instant::now();
         let opened = self.call(&self.request(&[], corpus::INITIALIZE))?;
+        if began.elapsed() > QUICK {
+            return Err(Failure::Slow);
+        }
         let session = opened
             .headers
             .get("mcp-session-id")
