@@ -194,7 +194,10 @@ pub struct UpstreamLimits {
     pub pool_open_max: usize,
     /// HTTP/1.1 connections a pool keeps idle: what a burst leaves behind, at about 20 KiB each.
     pub pool_idle_max: usize,
-    /// Calls waiting for a connection or stream in one pool: a second or two of work; beyond it `PoolFull`.
+    /// Calls waiting for a connection or stream in one pool; beyond it `PoolFull`. As many as a worker has client
+    /// connections: who waits costs nothing but memory, while who is refused asks again at once, and at the limit of
+    /// the processor refusals would take it from the calls that can be served. How long one waits is the server's
+    /// `connect_ms`.
     pub pool_waiting_max: usize,
     /// Connections open on a worker, over all pools: half of a usual descriptor limit of 8,192 a process with
     /// two workers; the other half is for clients.
@@ -226,7 +229,7 @@ impl Default for UpstreamLimits {
         Self {
             pool_open_max: 256,
             pool_idle_max: 64,
-            pool_waiting_max: 1_024,
+            pool_waiting_max: 4_096,
             worker_open_max: 2_048,
             worker_idle_max: 1_024,
             idle_ms: 45_000,
