@@ -13,6 +13,11 @@ use std::{
 /// Descriptors a process may need: HAProxy wants two for each connection it might hold.
 const DESCRIPTORS: u64 = 20_000;
 
+/// Under `SCHED_RR`.
+const PRIORITY: &str = "1";
+/// Goes before [`PRIORITY`].
+const PRIORITY_AHEAD: &str = "2";
+
 /// How the kernel is asked to schedule what is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -72,7 +77,7 @@ impl Placement {
 
     /// A proxy's command, on the given processors (`0`, `0-1`).
     pub fn proxy(&self, cpus: &str, program: &Path) -> Command {
-        command(cpus, self.proxy_scheduling, program)
+        command(cpus, self.proxy_scheduling, PRIORITY, program)
     }
 
     /// A command on the proxy's processor.
@@ -82,16 +87,27 @@ impl Placement {
 
     /// A command on the load's processor.
     pub fn on_load_cpu(&self, program: &Path) -> Command {
-        command(&self.load_cpu.to_string(), self.scheduling, program)
+        command(&self.load_cpu.to_string(), self.scheduling, PRIORITY, program)
+    }
+
+    /// The same, served before what is there in the usual way. A generator that asks for more than it can get never
+    /// rests, and an upstream beside it would wait for whole time slices of 100 ms.
+    pub fn ahead_on_load_cpu(&self, program: &Path) -> Command {
+        command(
+            &self.load_cpu.to_string(),
+            self.scheduling,
+            PRIORITY_AHEAD,
+            program,
+        )
     }
 }
 
 /// The wrappers replace themselves, so the child's process id is the program's.
-fn command(cpus: &str, scheduling: Scheduling, program: &Path) -> Command {
+fn command(cpus: &str, scheduling: Scheduling, priority: &str, program: &Path) -> Command {
     let mut command = Command::new("taskset");
     command.arg("-c").arg(cpus);
     match scheduling {
-        Scheduling::Rr => drop(command.args(["chrt", "-r", "1"])),
+        Scheduling::Rr => drop(command.args(["chrt", "-r", priority])),
         Scheduling::Nice => drop(command.args(["nice", "-n", "-20"])),
         Scheduling::Normal => {}
     }

@@ -4,11 +4,12 @@ use super::{
     failure::{Failure, Result},
     generator::Generator,
     place::Placement,
+    process::CpuTime,
     proxies::{Built, Proxy, Row, Running, Surroundings, key},
     results::{Line, Origin, Sample, Table},
     rows,
     upstream::{Identity, Kind, Upstream, Wanted},
-    work::{Cell, Pace, Work},
+    work::{Answered, Cell, Pace, Work},
 };
 use std::{
     fs::File,
@@ -191,9 +192,11 @@ impl Bench<'_> {
 
     /// Runs the work once and divides the proxy's CPU time by what was answered.
     pub fn measure(&self, work: &Work, running: &Running, round: usize) -> Result<Sample> {
-        let (before, began) = (running.process.cpu()?, Instant::now());
-        let answered = self.generator.run(work, &self.placement, &self.dir)?;
-        let (cpu, passed) = (running.process.cpu()?.since(before), began.elapsed());
+        let Seen {
+            answered,
+            cpu,
+            passed,
+        } = self.watch(work, running)?;
         if answered.ok == 0 {
             return Err(running
                 .process
@@ -222,6 +225,33 @@ impl Bench<'_> {
             log_dropped: running.log_dropped(),
         })
     }
+
+    /// CPU microseconds of a call that is refused, where all are.
+    pub fn refused_us(&self, work: &Work, running: &Running) -> Result<f64> {
+        let Seen { answered, cpu, .. } = self.watch(work, running)?;
+        if answered.ok > 0 || answered.failed == 0 {
+            let what = format!("{} calls were served that should be refused", answered.ok);
+            return Err(Failure::new(what));
+        }
+        Ok(cpu.total_ns as f64 / 1e3 / answered.failed as f64)
+    }
+
+    fn watch(&self, work: &Work, running: &Running) -> Result<Seen> {
+        let (before, began) = (running.process.cpu()?, Instant::now());
+        let answered = self.generator.run(work, &self.placement, &self.dir)?;
+        Ok(Seen {
+            answered,
+            cpu: running.process.cpu()?.since(before),
+            passed: began.elapsed(),
+        })
+    }
+}
+
+/// One run of the generator, and what the proxy took for it.
+struct Seen {
+    answered: Answered,
+    cpu: CpuTime,
+    passed: Duration,
 }
 
 /// This machine's processors for one measurement: two comparisons at once take turns instead of halves.

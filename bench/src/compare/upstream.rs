@@ -47,6 +47,8 @@ pub struct Wanted<'w> {
     pub tls: Option<&'w Identity>,
     /// In the proxy's place, for the direct row.
     pub on_proxy_cpu: bool,
+    /// Before the generator, whenever it has something to do.
+    pub ahead: bool,
     /// How long it takes for a call, as `ringway-loadtest upstream --latency` reads it.
     pub latency: Option<&'w str>,
 }
@@ -58,6 +60,7 @@ impl Wanted<'_> {
             cell,
             tls: None,
             on_proxy_cpu: false,
+            ahead: false,
             latency: None,
         }
     }
@@ -70,15 +73,14 @@ impl Kind {
             cell,
             tls,
             on_proxy_cpu,
+            ahead,
             latency,
         } = wanted;
         let address = free_address()?;
-        let command = |program: &Path| {
-            if on_proxy_cpu {
-                placement.on_proxy_cpu(program)
-            } else {
-                placement.on_load_cpu(program)
-            }
+        let command = |program: &Path| match (on_proxy_cpu, ahead) {
+            (true, _) => placement.on_proxy_cpu(program),
+            (false, true) => placement.ahead_on_load_cpu(program),
+            (false, false) => placement.on_load_cpu(program),
         };
         let name = match (tls.is_some(), on_proxy_cpu) {
             (false, false) => "upstream",

@@ -1,13 +1,13 @@
 //! What happens at three times the load that can be borne: how much is still served, what a refusal costs, and
 //! whether memory stays.
 //!
-//! Three ways to be saturated. By capacity: the upstream takes 50 ms a call, so the bound on its pool is what limits, and
-//! calls beyond pool and queue are refused. By both: it takes 20 ms, and to serve what can be served and refuse the rest
-//! needs the whole processor. By processor alone: callers without number wait for their answers.
+//! Two ways to be saturated. By the upstream: it takes its time for a call, and the bound on its pool is what limits.
+//! By the processor: so many callers wait for their answers at once that there is always more to do.
 
 use super::{Bench, Result, finding, row};
 use crate::compare::{
     results::{Finding, Sample, Spread},
+    rows::BASE,
     upstream::Wanted,
     work::{Cell, Pace, Work},
 };
@@ -18,10 +18,11 @@ const LATENCIES: [(&str, &str); 2] = [("50ms", "goodput_ratio"), ("20ms", "goodp
 const FILLING: usize = 256;
 /// Offered, in peaks.
 const TIMES: f64 = 3.0;
-/// Connections of an overload: pool, queue and refused ones all find a free one.
-const CONNECTIONS: usize = 3_000;
-/// Callers at once when the processor is what limits.
-const CROWD: usize = 1_024;
+/// Connections of an overload, and callers at once when the processor is what limits: nearly what one worker takes
+/// (`DownstreamLimits::connections_per_worker_max`).
+const CROWD: usize = 4_000;
+/// A tool that no server has.
+const UNKNOWN_TOOL: &str = "up__missing";
 
 /// Measures both.
 pub fn measure(bench: &Bench<'_>, rounds: usize) -> Result<Finding> {
@@ -33,8 +34,8 @@ pub fn measure(bench: &Bench<'_>, rounds: usize) -> Result<Finding> {
         "served",
         "served to peak",
         "refused",
-        "CPU µs a served call",
-        "a refused one",
+        "CPU µs a call: peak / overload",
+        "p50 of overload, ms",
         "resident, peak / overload",
     ];
     let mut finding = finding(
@@ -46,11 +47,12 @@ pub fn measure(bench: &Bench<'_>, rounds: usize) -> Result<Finding> {
     for (latency, figure) in LATENCIES {
         capacity(bench, rounds, latency, figure, &mut finding)?;
     }
-    processor(bench, rounds, &mut finding)?;
     finding.remarks.push(format!(
-        "Its pool holds {FILLING} connections: that and the upstream's time are the peak. A refused call's cost is \
-         what the CPU time of the overload leaves when every served call is taken at its cost at the peak."
+        "Its pool holds {FILLING} connections: that and the upstream's time are the peak. {CROWD} callers' calls \
+         wait in the pool's line, and the generator's for a free caller."
     ));
+    processor(bench, rounds, &mut finding)?;
+    refusals(bench, rounds, &mut finding)?;
     Ok(finding)
 }
 
@@ -64,6 +66,7 @@ fn capacity(
     let row = row("ringway")?;
     let slow = Wanted {
         latency: Some(latency),
+        ahead: true,
         ..Wanted::plain(Cell::Small)
     };
     let upstreams = bench.upstreams_of(slow)?;
@@ -73,20 +76,17 @@ fn capacity(
         ..bench.work(Cell::Small, &row, &running)
     };
     bench.warm_up(&usual)?;
-    let (mut goodput, mut refused) = (Vec::new(), Vec::new());
+    let mut goodput = Vec::new();
     let mut resident: Vec<u64> = Vec::new();
     for round in 0..rounds {
         let peak = bench.measure(&usual, &running, round)?;
         let flood = Work {
-            connections: CONNECTIONS,
+            connections: CROWD,
             pace: Pace::Constant((peak.per_s * TIMES).round()),
             ..usual.clone()
         };
         let over = bench.measure(&flood, &running, round)?;
-        let all_us = over.cpu_us * over.calls as f64;
-        let refused_us = (all_us - peak.cpu_us * over.calls as f64) / over.failed.max(1) as f64;
         goodput.push(over.per_s / peak.per_s);
-        refused.push(refused_us / peak.cpu_us);
         resident.push(over.rss_bytes);
         finding.lines.push(vec![
             latency.to_owned(),
@@ -96,21 +96,14 @@ fn capacity(
             format!("{:.0}/s", over.per_s),
             format!("**{:.2}**", over.per_s / peak.per_s),
             over.failed.to_string(),
-            format!("{:.1}", peak.cpu_us),
-            format!("{refused_us:.1}"),
+            format!("{:.1} / {:.1}", peak.cpu_us, over.cpu_us),
+            format!("{:.0}", over.p50_us / 1e3),
             format!("{} / {}", mib(&peak), mib(&over)),
         ]);
         eprintln!("overload round {}/{rounds} {:?}", round + 1, finding.lines.last());
     }
     if let Some(spread) = Spread::of(goodput) {
         finding.figures.insert(figure.to_owned(), spread.median);
-    }
-    // The first latency is the clean case, in which the processor has room.
-    if let Some(spread) = Spread::of(refused) {
-        finding
-            .figures
-            .entry("refused_ratio".to_owned())
-            .or_insert(spread.median);
     }
     if let (Some(first), Some(last)) = (resident.first(), resident.last()) {
         let growth = *last as f64 / (*first).max(1) as f64;
@@ -122,31 +115,67 @@ fn capacity(
     Ok(())
 }
 
+/// With the processor as the limit, beside a proxy that cannot refuse.
 fn processor(bench: &Bench<'_>, rounds: usize, finding: &mut Finding) -> Result<()> {
+    for id in ["ringway", BASE] {
+        let row = row(id)?;
+        let upstreams = bench.upstreams(Cell::Small, std::slice::from_ref(&row))?;
+        let (running, work) = super::warm(bench, &row, &upstreams, 1)?;
+        let crowd = Work {
+            connections: CROWD,
+            ..work.clone()
+        };
+        let (mut served, mut cost) = (Vec::new(), Vec::new());
+        for round in 0..rounds {
+            let few = bench.measure(&work, &running, round)?;
+            let many = bench.measure(&crowd, &running, round)?;
+            served.push(many.per_s / few.per_s);
+            cost.push(many.cpu_us / few.cpu_us);
+            eprintln!(
+                "overload round {}/{rounds} {id}: {:.0}/s, crowded {:.0}/s",
+                round + 1,
+                few.per_s,
+                many.per_s
+            );
+        }
+        if let (Some(served), Some(cost)) = (Spread::of(served), Spread::of(cost)) {
+            finding.figures.insert(format!("crowd_ratio_{id}"), served.median);
+            finding.remarks.push(format!(
+                "{}, the processor as the limit: {CROWD} callers at once are served at {:.2} × the rate of {} \
+                 ({:.2} to {:.2} by round), a call at {:.2} × the CPU time.",
+                row.label, served.median, work.connections, served.min, served.max, cost.median
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// What a call costs that is judged and refused, beside one that is served.
+fn refusals(bench: &Bench<'_>, rounds: usize, finding: &mut Finding) -> Result<()> {
     let row = row("ringway")?;
     let upstreams = bench.upstreams(Cell::Small, std::slice::from_ref(&row))?;
     let (running, work) = super::warm(bench, &row, &upstreams, 1)?;
-    let crowd = Work {
-        connections: CROWD,
+    let unknown = Work {
+        tool: UNKNOWN_TOOL.to_owned(),
         ..work.clone()
     };
     let mut ratios = Vec::new();
     for round in 0..rounds {
-        let few = bench.measure(&work, &running, round)?;
-        let many = bench.measure(&crowd, &running, round)?;
+        let served = bench.measure(&work, &running, round)?;
+        let refused_us = bench.refused_us(&unknown, &running)?;
         eprintln!(
-            "overload round {}/{rounds}: {:.0}/s, crowded {:.0}/s",
+            "overload round {}/{rounds}: served {:.2} µs, refused {refused_us:.2} µs",
             round + 1,
-            few.per_s,
-            many.per_s
+            served.cpu_us
         );
-        ratios.push(many.per_s / few.per_s);
+        ratios.push(refused_us / served.cpu_us);
     }
     if let Some(spread) = Spread::of(ratios) {
-        finding.figures.insert("crowd_ratio".to_owned(), spread.median);
+        finding.figures.insert("refused_ratio".to_owned(), spread.median);
         finding.remarks.push(format!(
-            "With the processor as the limit: {CROWD} callers at once are served at {:.2} × the rate of {} ({:.2} to {:.2} by round).",
-            spread.median, work.connections, spread.min, spread.max
+            "A call whose caller is known and whose tool is not is refused at {:.2} × the CPU time of a served one \
+             ({:.2} to {:.2} by round).",
+            spread.median, spread.min, spread.max
         ));
     }
     Ok(())
