@@ -146,11 +146,12 @@ impl Index {
             .map(|t| self.lengths.get(t).copied().map_or(0.0, f64::from))
             .sum();
         let average = (total / visible.max(1.0)).max(1.0);
-        // Per tool: the sum over terms, and how many of them it has.
-        let mut sums: HashMap<u32, (f64, u32)> = HashMap::new();
-        let mut best: HashMap<u32, f64> = HashMap::new();
+        // Per tool: the sum over terms, and how many of them it has. Tables of all tools and not of those found: the
+        // sum above has looked at every tool already, and the order of hits does not depend on a hash.
+        let mut sums = vec![(0.0, 0_u32); self.lengths.len()];
+        let mut best = vec![0.0_f64; self.lengths.len()];
+        let mut found: Vec<u32> = Vec::new();
         for term in terms {
-            best.clear();
             for (postings, factor) in self.matching(term) {
                 let seen = || {
                     postings
@@ -163,19 +164,26 @@ impl Index {
                     let tf = f64::from(*weight);
                     let length = self.lengths.get(*tool as usize).copied().map_or(0.0, f64::from);
                     let score = factor * idf * tf * (K1 + 1.0) / (tf + K1 * (1.0 - B + B * length / average));
-                    let held = best.entry(*tool).or_default();
+                    let Some(held) = best.get_mut(*tool as usize) else {
+                        continue;
+                    };
+                    if *held == 0.0 {
+                        found.push(*tool);
+                    }
                     *held = held.max(score);
                 }
             }
-            for (tool, score) in best.drain() {
-                let sum = sums.entry(tool).or_default();
-                sum.0 += score;
+            for tool in found.drain(..) {
+                let sum = &mut sums[tool as usize];
+                sum.0 += std::mem::take(&mut best[tool as usize]);
                 sum.1 += 1;
             }
         }
         // A tool that has every word beats one that has a single word very often.
         let covered = |count: u32| 0.5 + 0.5 * f64::from(count) / terms.len() as f64;
-        sums.into_iter()
+        (0..)
+            .zip(sums)
+            .filter(|(_, (_, n))| *n > 0)
             .map(|(t, (sum, n))| Hit {
                 tool: ToolIndex(t),
                 score: sum * covered(n),
