@@ -31,7 +31,7 @@ mod wheel;
 
 pub use driver::{Driver, Running, run, running};
 pub use listener::{TcpListener, bind_std, check_free, keep_alive};
-pub use poll::PollStream;
+pub use poll::{Gathering, PollStream};
 pub use recycled::{recycle, recycled};
 pub use socket::ReadUntil;
 pub use stream::{Stream, connect_tcp, connect_unix};

@@ -2,11 +2,16 @@
 //!
 //! Polling hands out a borrowed buffer and may come back with another one; the kernel needs one that stays. So
 //! each direction owns its half of the socket, its buffer and at most one operation in flight, kept here until
-//! it is done. Writes are copied into a bounded buffer; while one is on its way the next ones gather and leave
-//! together. The TLS state belongs to this struct, not to a direction: reading may have to answer (key updates).
+//! it is done. Writes are copied into a bounded buffer, gather there until they are flushed, and leave together;
+//! while they are on their way the next ones gather. The TLS state belongs to this struct, not to a direction:
+//! reading may have to answer (key updates).
+//!
+//! `h2` flushes after each frame that has a large payload. [`Gathering`] puts that off until the task that drives
+//! the connection has done all it could and says [`Gathering::poll_push`]: one write for a turn of the loop.
 
 use super::{
     Stream,
+    recycled::{recycle, recycled},
     socket::Socket,
     tls::{Plain, Tls, move_into},
 };
@@ -17,9 +22,11 @@ use monoio::{
     net::{TcpStream, UnixStream},
 };
 use std::{
+    cell::RefCell,
     future::Future,
     io,
     pin::Pin,
+    rc::Rc,
     task::{Context, Poll, ready},
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -27,9 +34,12 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// First read of a quiet connection: a call's frames fit.
 const READ_MIN: usize = 1024;
 /// Largest read: what a busy multiplexed connection has waiting in one turn of the loop.
-const READ_MAX: usize = 64 * 1024;
-/// Bytes that may gather behind a write in flight; beyond that the writer is told to wait.
-const GATHER_MAX: usize = 64 * 1024;
+const READ_MAX: usize = 128 * 1024;
+/// Bytes that may gather for the next write; beyond that the writer is told to wait.
+const GATHER_MAX: usize = 128 * 1024;
+/// Buffers from here on are shared by the connections of a worker: allocating them anew each time costs more than
+/// what is done with them.
+const LARGE: usize = 16 * 1024;
 
 /// A stream with `tokio`'s polling traits (no tokio runtime is involved).
 pub struct PollStream {
@@ -43,6 +53,8 @@ pub struct PollStream {
     /// Room of the next read: doubles while reads come back full, halves while they come back near empty.
     room: usize,
     closing: bool,
+    /// Why a write failed that nobody awaited; the next one is told.
+    failed: Option<io::Error>,
 }
 
 type Operation<T> = Pin<Box<dyn Future<Output = T>>>;
@@ -55,7 +67,7 @@ enum ReadSide {
 
 enum WriteSide {
     Idle(WriteHalf),
-    Writing(Operation<(WriteHalf, io::Result<()>)>),
+    Writing(Operation<(WriteHalf, io::Result<()>, Bytes)>),
     Lost,
 }
 
@@ -90,6 +102,7 @@ impl PollStream {
             outbound: BytesMut::new(),
             room: READ_MIN,
             closing: false,
+            failed: None,
         }
     }
 
@@ -98,9 +111,13 @@ impl PollStream {
         loop {
             match std::mem::replace(&mut self.read, ReadSide::Lost) {
                 ReadSide::Idle(half) => {
-                    let mut buf = std::mem::take(&mut self.inbound);
-                    if self.tls.is_some() {
-                        buf = BytesMut::new();
+                    let mut buf = if self.tls.is_some() {
+                        BytesMut::new()
+                    } else {
+                        std::mem::take(&mut self.inbound)
+                    };
+                    if buf.is_empty() && self.room >= LARGE {
+                        buf = recycled(self.room);
                     }
                     buf.reserve(self.room);
                     self.read = ReadSide::Reading(Box::pin(half.read(buf)));
@@ -122,6 +139,7 @@ impl PollStream {
                             None => self.inbound = buf,
                             Some(tls) => {
                                 tls.absorb(&buf, &mut self.inbound)?;
+                                give_back(buf);
                             }
                         }
                         return Poll::Ready(Ok(n));
@@ -134,6 +152,9 @@ impl PollStream {
 
     /// Drives writing until everything gathered has left.
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(error) = self.failed.take() {
+            return Poll::Ready(Err(error));
+        }
         loop {
             match std::mem::replace(&mut self.write, WriteSide::Lost) {
                 WriteSide::Idle(half) => {
@@ -152,14 +173,24 @@ impl PollStream {
                         self.write = WriteSide::Writing(operation);
                         return Poll::Pending;
                     }
-                    Poll::Ready((half, result)) => {
+                    Poll::Ready((half, result, written)) => {
                         self.write = WriteSide::Idle(half);
+                        if written.len() >= LARGE {
+                            recycle(written);
+                        }
                         result?;
                     }
                 },
                 WriteSide::Lost => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
             }
         }
+    }
+}
+
+/// A buffer of which all has been taken.
+fn give_back(buf: BytesMut) {
+    if buf.capacity() >= LARGE {
+        recycle(buf.freeze());
     }
 }
 
@@ -180,7 +211,7 @@ impl AsyncRead for PollStream {
                 move_into(&mut this.inbound, buf);
                 if this.inbound.is_empty() {
                     // A quiet connection keeps no buffer.
-                    this.inbound = BytesMut::new();
+                    give_back(std::mem::take(&mut this.inbound));
                 }
                 return Poll::Ready(Ok(()));
             }
@@ -214,6 +245,11 @@ impl AsyncWrite for PollStream {
         let data = &data[..data.len().min(GATHER_MAX - this.outbound.len())];
         let taken = match this.tls.as_deref_mut() {
             None => {
+                let gathered = this.outbound.len();
+                if gathered + data.len() > this.outbound.capacity().max(LARGE) {
+                    let small = std::mem::replace(&mut this.outbound, recycled(GATHER_MAX));
+                    this.outbound.extend_from_slice(&small);
+                }
                 this.outbound.extend_from_slice(data);
                 data.len()
             }
@@ -223,10 +259,7 @@ impl AsyncWrite for PollStream {
                 taken
             }
         };
-        match this.poll_drain(cx) {
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            _ => Poll::Ready(Ok(taken)),
-        }
+        Poll::Ready(Ok(taken))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -249,6 +282,49 @@ impl AsyncWrite for PollStream {
     }
 }
 
+/// A [`PollStream`] that `h2` writes into and its driver flushes.
+///
+/// Whoever drives the connection must call [`Gathering::poll_push`] each time after it has polled it.
+#[derive(Clone)]
+pub struct Gathering(Rc<RefCell<PollStream>>);
+
+impl Gathering {
+    /// Lets writes of `stream` gather.
+    pub fn new(stream: PollStream) -> Self {
+        Self(Rc::new(RefCell::new(stream)))
+    }
+
+    /// Sends what has gathered. A failure is told to `h2` as it flushes; `cx` is woken for that.
+    pub fn poll_push(&self, cx: &mut Context<'_>) {
+        let mut stream = self.0.borrow_mut();
+        if let Poll::Ready(Err(error)) = stream.poll_drain(cx) {
+            stream.failed = Some(error);
+            cx.waker().wake_by_ref();
+        }
+    }
+}
+
+impl AsyncRead for Gathering {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.0.borrow_mut()).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Gathering {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut *self.0.borrow_mut()).poll_write(cx, data)
+    }
+
+    /// Only tells of failure: see [`Gathering::poll_push`].
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.0.borrow_mut().failed.take().map_or(Ok(()), Err))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.0.borrow_mut()).poll_shutdown(cx)
+    }
+}
+
 impl ReadHalf {
     async fn read(mut self, buf: BytesMut) -> (Self, io::Result<usize>, BytesMut) {
         let (begin, end) = (buf.len(), buf.capacity());
@@ -262,12 +338,12 @@ impl ReadHalf {
 }
 
 impl WriteHalf {
-    async fn write_all(mut self, data: Bytes) -> (Self, io::Result<()>) {
-        let (result, _) = match &mut self {
+    async fn write_all(mut self, data: Bytes) -> (Self, io::Result<()>, Bytes) {
+        let (result, data) = match &mut self {
             Self::Tcp(half) => half.write_all(data).await,
             Self::Unix(half) => half.write_all(data).await,
         };
-        (self, result.map(drop))
+        (self, result.map(drop), data)
     }
 
     /// FIN; a plain system call under monoio, done at the first poll.

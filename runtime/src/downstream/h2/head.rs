@@ -1,10 +1,13 @@
 //! Heads of HTTP/2, in and out, as the values both codecs share.
 
 use crate::http::{Head, HeadFault};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, request::Parts};
 use ringway_proto::{
-    http::{Headers, Method},
+    http::{
+        Headers, Method,
+        names::{self, Name},
+    },
     http1::is_connection_field,
 };
 
@@ -19,22 +22,10 @@ pub(super) fn read(parts: &Parts, fields_max: usize) -> Result<Head, HeadFault> 
         return Err(HeadFault::Malformed);
     }
     let authority = authority(parts)?;
-    let text = parts
-        .headers
-        .iter()
-        .map(|(name, value)| name.as_str().len() + value.len())
-        .sum::<usize>();
-    // One allocation for all text; the pieces are cut from it.
-    let mut buf = BytesMut::with_capacity(text + target.len() + authority.len());
-    let mut cut = |piece: &[u8]| {
-        buf.extend_from_slice(piece);
-        buf.split().freeze()
-    };
-    let (target, authority) = (cut(target.as_bytes()), cut(authority));
     let mut headers = Headers::with_capacity(parts.headers.len());
     for (name, value) in &parts.headers {
         if name != http::header::HOST {
-            headers.push_bytes(cut(name.as_str().as_bytes()), cut(value.as_bytes()));
+            headers.push_bytes(name.as_str(), value);
         }
     }
     if headers.fault().is_some() {
@@ -42,8 +33,8 @@ pub(super) fn read(parts: &Parts, fields_max: usize) -> Result<Head, HeadFault> 
     }
     Ok(Head {
         method: Method::from_token(parts.method.as_str().as_bytes()),
-        target,
-        authority,
+        target: Bytes::copy_from_slice(target.as_bytes()),
+        authority: Bytes::copy_from_slice(authority),
         headers,
     })
 }
@@ -80,8 +71,12 @@ pub(super) fn write(headers: &Headers, date: Bytes, length: Option<u64>) -> Opti
         return None;
     }
     let mut map = HeaderMap::with_capacity(headers.len() + 2);
-    for (name, value) in headers.iter().filter(|(name, _)| !is_connection_field(name)) {
-        let name = HeaderName::from_bytes(name).ok()?;
+    for (name, value) in headers.named() {
+        let name = match name {
+            Name::Known(names::CONTENT_TYPE) => http::header::CONTENT_TYPE,
+            name if is_connection_field(name.bytes()) => continue,
+            name => HeaderName::from_bytes(name.bytes()).ok()?,
+        };
         map.append(name, HeaderValue::from_bytes(value).ok()?);
     }
     map.insert(http::header::DATE, HeaderValue::from_maybe_shared(date).ok()?);

@@ -87,10 +87,21 @@ async fn read_body<S>(
     if stated.is_some_and(|length| length > bytes_max as u64) {
         return Err(BodyFault::TooLarge);
     }
+    // One frame is the usual case: it came with the head and is not copied. Its window goes back with the stream.
+    let at_hand = poll_fn(|cx| Poll::Ready(body.poll_data(cx))).await;
+    let mut only = match at_hand {
+        Poll::Ready(Some(Ok(data))) if data.len() > bytes_max => return Err(BodyFault::TooLarge),
+        Poll::Ready(Some(Ok(data))) if body.is_end_stream() => return Ok(data),
+        Poll::Ready(Some(Ok(data))) => {
+            let _ = body.flow_control().release_capacity(data.len());
+            data
+        }
+        Poll::Ready(Some(Err(_))) => return Err(BodyFault::Malformed),
+        Poll::Ready(None) => return Ok(Bytes::new()),
+        Poll::Pending => Bytes::new(),
+    };
     let deadline = Instant::now() + millis(hall.limits.body_timeout_ms);
     let all = async {
-        // One frame is the usual case and is not copied.
-        let mut only = Bytes::new();
         let mut whole = BytesMut::new();
         while let Some(data) = poll_fn(|cx| body.poll_data(cx)).await {
             let data = data.map_err(|_| BodyFault::Malformed)?;
@@ -188,12 +199,16 @@ async fn send<S>(
 ) -> Result<(), Gone> {
     while !data.is_empty() {
         out.reserve_capacity(data.len().min(CLIENT_STREAM_SEND_BYTES_MAX));
-        let room = match io::timeout(millis(hall.limits.write_stall_timeout_ms), room(out)).await {
-            Ok(room) => room?,
-            Err(io::Elapsed) => {
-                out.send_reset(Reason::CANCEL);
-                return Err(Gone);
-            }
+        let room = match out.capacity() {
+            0 => match io::timeout(millis(hall.limits.write_stall_timeout_ms), room(out)).await {
+                Ok(room) => room?,
+                Err(io::Elapsed) => {
+                    out.send_reset(Reason::CANCEL);
+                    return Err(Gone);
+                }
+            },
+            // No deadline where there is nothing to wait for.
+            room => room,
         };
         let piece = data.split_to(room.min(data.len()));
         let end = last && data.is_empty();

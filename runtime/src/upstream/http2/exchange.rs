@@ -8,13 +8,15 @@ use super::{
         fault::{Fault, FaultKind},
         request::Request,
     },
-    Http2, Stream,
+    Http2, Stream, head,
     resets::{Condemned, Resets},
 };
+use crate::io::recycled;
 use bytes::{Bytes, BytesMut};
 use h2::{Reason, RecvStream, SendStream, client::ResponseFuture};
-use http::{HeaderMap, HeaderName, HeaderValue, uri::PathAndQuery};
-use ringway_proto::http::{Headers, Method};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use ringway_core::limits::UPSTREAM_WHOLE_BYTES_MAX as WHOLE_BYTES_MAX;
+use ringway_proto::http::accept::is_event_stream;
 use std::{
     future::{Future, poll_fn},
     pin::pin,
@@ -29,28 +31,19 @@ pub(in super::super) async fn exchange(
     request: &Request,
     clock: &Clock,
 ) -> Result<Response, Failed> {
-    let head = head(endpoint, request)?;
-    let mut sender = stream.connection.send.borrow().clone();
+    let head = stream.connection.beginnings.head(endpoint, request)?;
     let whole = request.body.is_empty();
-    // Never waits: this clone has no stream of its own waiting to open.
-    let opened = match poll_fn(|cx| sender.poll_ready(cx)).await {
-        Ok(()) => sender.send_request(head, whole),
-        Err(error) => Err(error),
-    };
-    let (response, send) = opened.map_err(|error| {
-        let fault = Fault::unsent(FaultKind::Reset, format!("the stream was not opened: {error}"));
-        // Most often a GOAWAY that came a moment ago.
-        Failed {
-            fault,
-            again: Again::Elsewhere,
-        }
-    })?;
-    drop(sender);
+    let (response, mut send) = stream.connection.send(head, whole).map_err(not_opened)?;
+    // A small body goes with its head. `h2` keeps it should there be no room for it.
+    let sent_all = whole || request.body.len() <= AT_ONCE_BYTES_MAX;
+    if sent_all && !whole {
+        send.send_data(request.body.clone(), true).map_err(not_opened)?;
+    }
     let mut live = Live {
         send: Some(send),
         response: Some(response),
         recv: None,
-        sent_all: whole,
+        sent_all,
         received_all: false,
         stream: Some(stream),
     };
@@ -63,6 +56,19 @@ pub(in super::super) async fn exchange(
         }
     };
     live.respond(head, *clock).await
+}
+
+/// Bodies up to this are given to `h2` without asking for room: one frame of the smallest size a peer may demand, well
+/// within the window any peer grants a stream at first. More would stand twice in memory while the peer makes no room.
+const AT_ONCE_BYTES_MAX: usize = 16 << 10;
+
+/// Most often a GOAWAY that came a moment ago.
+fn not_opened(error: h2::Error) -> Failed {
+    let fault = Fault::unsent(FaultKind::Reset, format!("the stream was not opened: {error}"));
+    Failed {
+        fault,
+        again: Again::Elsewhere,
+    }
 }
 
 /// A stream in use. Dropped before both sides are done, it is reset.
@@ -163,12 +169,22 @@ impl Live {
         {
             return Err(Fault::sent(FaultKind::TooLarge, "the response head has too many fields").into());
         }
-        let headers = fields(&parts.headers);
+        let headers = head::fields(&parts.headers);
         let length = parts
             .headers
-            .get("content-length")
+            .get(CONTENT_LENGTH)
             .and_then(|v| v.to_str().ok()?.parse().ok());
-        let body = match self.at_hand().await? {
+        let mut piece = self.at_hand().await?;
+        if !self.received_all
+            && let Some(length) = length.and_then(worth_waiting)
+            && !parts
+                .headers
+                .get(CONTENT_TYPE)
+                .is_some_and(|v| is_event_stream(v.as_bytes()))
+        {
+            piece = Some(self.rest(piece, length, &clock).await?);
+        }
+        let body = match piece {
             Some(piece) if self.received_all => ResponseBody::whole(piece),
             piece => ResponseBody::http2(Http2Body {
                 live: self,
@@ -204,17 +220,53 @@ impl Live {
                 }
                 piece
             }
-            Poll::Ready(Some(Err(error))) => {
-                let mut failed = self.failed(&error);
-                self.recv = None;
-                // An answer has begun, so the request was processed whatever the error says.
-                failed.fault.sent = true;
-                return Err(failed.fault.into());
-            }
+            Poll::Ready(Some(Err(error))) => return Err(self.broken_off(&error).into()),
         };
         self.received_all = true;
         self.recv = None;
         Ok(Some(piece))
+    }
+
+    /// The whole body of a stated length, of which `first` is here. `h2` holds the peer to what it stated.
+    async fn rest(&mut self, first: Option<Bytes>, length: usize, clock: &Clock) -> Result<Bytes, Failed> {
+        // In one frame, from a peer that makes use of our frame size, or put together from several.
+        let mut only = first.unwrap_or_default();
+        let mut whole = BytesMut::new();
+        // No window is given back: all of it is within the stream's first one, and goes back with the stream.
+        while let Some(recv) = self.recv.as_mut() {
+            let end = clock.end(clock.idle, FaultKind::IdleTimeout);
+            let piece = match end.bound(recv.data()).await {
+                Ok(Some(Ok(piece))) => piece,
+                Ok(None) => break,
+                Ok(Some(Err(error))) => return Err(self.broken_off(&error).into()),
+                Err(kind) => return Err(End::fault(kind, true, "piece of the body").into()),
+            };
+            let ended = recv.is_end_stream();
+            if only.is_empty() && whole.is_empty() {
+                only = piece;
+            } else {
+                if whole.is_empty() {
+                    whole = recycled(length);
+                    whole.extend_from_slice(&std::mem::take(&mut only));
+                }
+                whole.extend_from_slice(&piece);
+            }
+            if ended {
+                break;
+            }
+        }
+        self.received_all = true;
+        self.recv = None;
+        Ok(if whole.is_empty() { only } else { whole.freeze() })
+    }
+
+    /// The fault of a body that ends before its time.
+    fn broken_off(&mut self, error: &h2::Error) -> Fault {
+        let mut failed = self.failed(error);
+        self.recv = None;
+        // An answer has begun, so the request was processed whatever the error says.
+        failed.fault.sent = true;
+        failed.fault
     }
 
     fn connection(&self) -> Option<&Http2> {
@@ -252,6 +304,12 @@ impl Live {
         };
         Fault::sent(kind, detail).into()
     }
+}
+
+/// The length to wait for, where waiting costs less than passing on in pieces.
+fn worth_waiting(length: u64) -> Option<usize> {
+    let length = usize::try_from(length).ok()?;
+    (length <= WHOLE_BYTES_MAX).then_some(length)
 }
 
 enum Step {
@@ -313,13 +371,7 @@ impl Http2Body {
                     self.live.recv = None;
                     return None;
                 }
-                Ok(Some(Err(error))) => {
-                    let mut failed = self.live.failed(&error);
-                    self.live.recv = None;
-                    // An answer has begun, so the request was processed whatever the error says.
-                    failed.fault.sent = true;
-                    return Some(Err(failed.fault));
-                }
+                Ok(Some(Err(error))) => return Some(Err(self.live.broken_off(&error))),
                 Ok(Some(Ok(piece))) => {
                     if recv.is_end_stream() {
                         self.live.received_all = true;
@@ -339,59 +391,4 @@ impl Http2Body {
     pub(in super::super) fn is_done(&self) -> bool {
         self.live.recv.is_none() && self.ahead.is_none()
     }
-}
-
-fn head(endpoint: &Endpoint, request: &Request) -> Result<http::Request<()>, Fault> {
-    let impossible = |what: &str| Fault::unsent(FaultKind::Protocol, format!("{what} cannot be sent"));
-    let mut uri = http::uri::Parts::default();
-    uri.scheme = Some(endpoint.uri_scheme());
-    uri.authority = Some(endpoint.uri_authority().clone());
-    let target = PathAndQuery::from_maybe_shared(request.target.clone());
-    uri.path_and_query = Some(target.map_err(|_| impossible("the target"))?);
-    let mut head = http::Request::new(());
-    *head.uri_mut() = http::Uri::from_parts(uri).map_err(|_| impossible("the target"))?;
-    *head.version_mut() = http::Version::HTTP_2;
-    *head.method_mut() = match request.method {
-        Method::Get => http::Method::GET,
-        Method::Post => http::Method::POST,
-        Method::Delete => http::Method::DELETE,
-        Method::Options => http::Method::OPTIONS,
-        Method::Head => http::Method::HEAD,
-        Method::Other => return Err(impossible("the method")),
-    };
-    request.check()?;
-    let fixed = request.prefix.as_ref().map(|prefix| prefix.fields());
-    let fixed_len = fixed.map_or(0, Headers::len);
-    let mut headers = HeaderMap::with_capacity(fixed_len + request.headers.len() + 1);
-    for (name, value) in fixed
-        .into_iter()
-        .flat_map(Headers::iter)
-        .chain(request.headers.iter())
-    {
-        let name = HeaderName::from_bytes(name).map_err(|_| impossible("a header name"))?;
-        let value = HeaderValue::from_bytes(value);
-        headers.append(name, value.map_err(|_| impossible("a header value"))?);
-    }
-    if let Some(length) = request.length() {
-        headers.insert(http::header::CONTENT_LENGTH, HeaderValue::from(length));
-    }
-    *head.headers_mut() = headers;
-    Ok(head)
-}
-
-/// Copies the fields into one buffer and slices it: two allocations for the whole head.
-fn fields(map: &HeaderMap) -> Headers {
-    let bytes = map.iter().map(|(n, v)| n.as_str().len() + v.len()).sum();
-    let mut text = BytesMut::with_capacity(bytes);
-    for (name, value) in map {
-        text.extend_from_slice(name.as_str().as_bytes());
-        text.extend_from_slice(value.as_bytes());
-    }
-    let mut text = text.freeze();
-    let mut headers = Headers::with_capacity(map.len());
-    for (name, value) in map {
-        let name = text.split_to(name.as_str().len());
-        headers.push_bytes(name, text.split_to(value.len()));
-    }
-    headers
 }

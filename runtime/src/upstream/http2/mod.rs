@@ -15,6 +15,7 @@
 //! calls opens one connection and not one each.
 
 mod exchange;
+mod head;
 mod resets;
 
 pub(super) use exchange::{Http2Body, exchange};
@@ -24,15 +25,17 @@ use super::{
     pool::{Pool, Slot},
     stats::Counters,
 };
-use crate::io::{self, PollStream};
+use crate::io::{self, Gathering};
 use bytes::{Bytes, BytesMut};
 use h2::{
-    Ping, PingPong,
-    client::{Builder, Connection, SendRequest},
+    Ping, PingPong, SendStream,
+    client::{Builder, Connection, ResponseFuture, SendRequest},
 };
+use head::Beginnings;
 use resets::Resets;
 use ringway_core::limits::{
-    HTTP2_CONNECTION_WINDOW_BYTES, HTTP2_RESET_STREAMS_MAX, HTTP2_STREAM_WINDOW_BYTES, UpstreamLimits,
+    HTTP2_CONNECTION_WINDOW_BYTES, HTTP2_FRAME_BYTES, HTTP2_RESET_STREAMS_MAX, HTTP2_STREAM_WINDOW_BYTES,
+    UpstreamLimits,
 };
 use std::{
     cell::{Cell, RefCell},
@@ -62,6 +65,7 @@ pub(super) struct Http2 {
     /// Why it ended, for the faults of the calls that were on it.
     ended: RefCell<Option<String>>,
     resets: Resets,
+    beginnings: Beginnings,
 }
 
 /// The right to have one stream open; given back when dropped.
@@ -76,14 +80,16 @@ pub(super) async fn start(
     counters: Rc<Counters>,
     limits: &UpstreamLimits,
 ) -> Result<Rc<Http2>, Fault> {
-    let (send, mut connection): (SendRequest<Bytes>, Connection<PollStream, Bytes>) = Builder::new()
+    let io = Gathering::new(stream.into_poll(BytesMut::new()));
+    let (send, mut connection): (SendRequest<Bytes>, Connection<Gathering, Bytes>) = Builder::new()
         .enable_push(false)
         .initial_window_size(HTTP2_STREAM_WINDOW_BYTES)
         .initial_connection_window_size(HTTP2_CONNECTION_WINDOW_BYTES)
+        .max_frame_size(HTTP2_FRAME_BYTES)
         .max_header_list_size(u32::try_from(limits.head_bytes_max).unwrap_or(u32::MAX))
         .initial_max_send_streams(UNSETTLED)
         .max_concurrent_reset_streams(HTTP2_RESET_STREAMS_MAX)
-        .handshake(stream.into_poll(BytesMut::new()))
+        .handshake(io.clone())
         .await
         .map_err(|error| Fault::unsent(FaultKind::Connect, format!("HTTP/2 preface: {error}")))?;
     let millis = |ms: u32| Duration::from_millis(u64::from(ms));
@@ -104,15 +110,23 @@ pub(super) async fn start(
         idle_since: Cell::new(Instant::now()),
         ended: RefCell::default(),
         resets: Resets::new(limits.http2_resets_per_second),
+        beginnings: Beginnings::default(),
     });
-    drop(io::spawn(drive(connection, Rc::downgrade(&http2), slot, keeper)));
+    drop(io::spawn(drive(
+        connection,
+        io,
+        Rc::downgrade(&http2),
+        slot,
+        keeper,
+    )));
     Ok(http2)
 }
 
 /// The connection's own task: moves frames until the end. It holds no strong reference to the shared part, so
 /// that a connection nobody wants any more says GOAWAY and closes.
 async fn drive(
-    mut connection: Connection<PollStream, Bytes>,
+    mut connection: Connection<Gathering, Bytes>,
+    io: Gathering,
     http2: Weak<Http2>,
     mut slot: Slot,
     keeper: impl Future<Output = String>,
@@ -126,6 +140,7 @@ async fn drive(
         if let Some(http2) = http2.upgrade() {
             http2.refresh(cx, &mut slot);
         }
+        io.poll_push(cx);
         polled.map(|end| match end {
             Ok(()) => "the connection was closed".to_owned(),
             Err(error) => error.to_string(),
@@ -172,6 +187,16 @@ impl Http2 {
     /// Whether no stream was open since `limit` before `now`.
     pub(super) fn is_idle_since(&self, now: Instant, limit: Duration) -> bool {
         self.used.get() == 0 && now.duration_since(self.idle_since.get()) >= limit
+    }
+
+    /// Opens a stream. A copy of the handle sends, because a handle remembers the stream it opened last, and would
+    /// take that stream's place in the queue for wake-ups as it is asked in [`Http2::refresh`].
+    fn send(
+        &self,
+        head: http::Request<()>,
+        whole: bool,
+    ) -> Result<(ResponseFuture, SendStream<Bytes>), h2::Error> {
+        self.send.borrow().clone().send_request(head, whole)
     }
 
     /// Follows what the last frames changed: the peer's stream limit, or its GOAWAY.
