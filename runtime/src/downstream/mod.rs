@@ -23,6 +23,7 @@ use date::Date;
 use ringway_core::limits::{DownstreamLimits, REQUEST_READ_BYTES};
 use std::{
     cell::Cell,
+    future::Future,
     io::ErrorKind,
     net::SocketAddr,
     pin::pin,
@@ -96,11 +97,14 @@ impl<S: Service> Hall<S> {
             local,
             tls: tls.is_some(),
         };
+        // Boxed, and made here: these states are large and over soon, and what a task begins with stays in it for its
+        // life. An idle connection should not carry their size.
+        let opening = Box::pin(open(self.clone(), stream, peer, tls));
         io::spawn(async move {
             let hall = &counted.hall;
             let end = hall.watch();
             // Pinned in place: by value it would stand in this task twice.
-            let conversation = pin!(converse(hall, stream, peer, tls));
+            let conversation = pin!(converse(hall, opening));
             if io::first(conversation, pin!(end.reached(Stage::Cut)))
                 .await
                 .is_err()
@@ -134,28 +138,34 @@ impl<S> Drop for Counted<S> {
     }
 }
 
-async fn converse<S: Service>(hall: &Rc<Hall<S>>, stream: Stream, peer: Peer, tls: Option<Arc<ServerTls>>) {
-    // Boxed: these states are large and over soon, and an idle connection should not carry their size.
-    let opening = Box::pin(open(hall, stream, tls));
-    let Some((stream, buf, http2)) = opening.await else {
-        return;
-    };
-    if http2 {
-        Box::pin(h2::serve(hall, stream, buf, peer)).await;
+async fn converse<S: Service>(hall: &Rc<Hall<S>>, opening: impl Future<Output = Option<Opened>> + Unpin) {
+    let Some(opened) = opening.await else { return };
+    if opened.http2 {
+        Box::pin(h2::serve(hall, opened)).await;
     } else {
-        h1::serve(hall, stream, buf, peer).await;
+        h1::serve(hall, opened).await;
     }
+}
+
+/// A connection whose protocol is known.
+struct Opened {
+    stream: Stream,
+    peer: Peer,
+    /// Read already; none under TLS.
+    buf: BytesMut,
+    http2: bool,
 }
 
 /// TLS and the choice of protocol; `None` when the connection came to nothing.
 async fn open<S: Service>(
-    hall: &Rc<Hall<S>>,
+    hall: Rc<Hall<S>>,
     stream: Stream,
+    peer: Peer,
     tls: Option<Arc<ServerTls>>,
-) -> Option<(Stream, BytesMut, bool)> {
+) -> Option<Opened> {
     let mut stream = match tls {
         None => stream,
-        Some(tls) => match handshake(hall, stream, &tls).await {
+        Some(tls) => match handshake(&hall, stream, &tls).await {
             Ok(stream) => stream,
             Err(error) => {
                 hall.vitals.handshake_errors.add_one();
@@ -166,7 +176,12 @@ async fn open<S: Service>(
     };
     if let Some(protocol) = stream.alpn() {
         let http2 = protocol == b"h2";
-        return Some((stream, BytesMut::new(), http2));
+        return Some(Opened {
+            stream,
+            peer,
+            buf: BytesMut::new(),
+            http2,
+        });
     }
     // A client that connects has something to say: it gets a head's time for its first bytes.
     let deadline = Instant::now() + millis(hall.limits.header_timeout_ms);
@@ -189,7 +204,12 @@ async fn open<S: Service>(
         }
     }
     let http2 = buf.starts_with(PREFACE);
-    Some((stream, buf, http2))
+    Some(Opened {
+        stream,
+        peer,
+        buf,
+        http2,
+    })
 }
 
 async fn handshake<S: Service>(
@@ -218,7 +238,7 @@ async fn handshake<S: Service>(
 /// Ends a connection whose last answer must arrive: says that we are done, then reads and throws away until the
 /// client closes too. Closing with unread bytes would make the kernel reset the connection and the client lose
 /// the answer (RFC 9112 §9.6).
-pub(crate) async fn linger(mut stream: Stream, within: Duration) {
+pub(crate) async fn linger(stream: &mut Stream, within: Duration) {
     let end = Instant::now() + within;
     if !matches!(io::timeout_at(end, stream.shutdown()).await, Ok(Ok(()))) {
         return;

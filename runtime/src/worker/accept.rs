@@ -205,6 +205,6 @@ async fn refuse<S: Service>(hall: &Rc<Hall<S>>, mut stream: Stream) {
         .await
         .is_ok()
     {
-        crate::downstream::linger(stream, within).await;
+        crate::downstream::linger(&mut stream, within).await;
     }
 }

@@ -11,7 +11,7 @@
 mod incoming;
 mod outgoing;
 
-use super::{Hall, linger, millis, wait};
+use super::{Hall, Opened, linger, millis, wait};
 use crate::{
     http::{Admitted, Head, HeadFault, Peer, Response, Service},
     io::{self, Deadline, Stream},
@@ -28,7 +28,7 @@ use std::{
     future::{Future, poll_fn},
     pin::{Pin, pin},
     rc::Rc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 /// A read is not begun with less room than this: it would take many to fill a head.
@@ -38,41 +38,20 @@ const WATCH_READ_BYTES: usize = 256;
 /// Room for what did not fit the first read.
 const READ_MORE_BYTES: usize = 8 << 10;
 
-/// Serves a connection whose first bytes are in `buf` (none under TLS) to its end.
-pub(super) async fn serve<S: Service>(hall: &Rc<Hall<S>>, stream: Stream, buf: BytesMut, peer: Peer) {
-    let watch = hall.watch();
+/// Serves a connection to its end.
+pub(super) fn serve<S: Service>(hall: &Rc<Hall<S>>, opened: Opened) -> impl Future<Output = ()> {
     let mut connection = Connection {
         hall,
-        stream,
-        buf,
+        stream: opened.stream,
+        buf: opened.buf,
         out: Vec::new(),
         deadline: Deadline::default(),
-        peer,
-        watch,
+        peer: opened.peer,
+        watch: hall.watch(),
         gone: false,
     };
-    let within = millis(hall.limits.linger_timeout_ms);
-    loop {
-        // Boxed: the states of a call are large, and most connections have none under way. One box for a spell of
-        // calls, not one for each.
-        match Box::pin(connection.busy()).await {
-            After::Next => {}
-            After::Quiet => {
-                let end = Instant::now() + millis(hall.limits.idle_timeout_ms);
-                if !wait::long(&connection.stream, &connection.watch, end).await {
-                    return close(connection.stream, within).await;
-                }
-            }
-            After::Done => return close(connection.stream, within).await,
-            After::Linger => return Box::pin(linger(connection.stream, within)).await,
-            After::Cut => return,
-        }
-    }
-}
-
-/// Says goodbye, which under TLS is more than closing.
-async fn close(mut stream: Stream, within: Duration) {
-    let _ = Box::pin(io::timeout(within, stream.shutdown())).await;
+    // Not an async function, whose arguments would stand beside the connection that is made of them.
+    async move { connection.live().await }
 }
 
 /// A connection between and during requests.
@@ -113,6 +92,33 @@ enum After {
 }
 
 impl<S: Service> Connection<'_, S> {
+    /// From the first request to the end.
+    async fn live(&mut self) {
+        let limits = &self.hall.limits;
+        loop {
+            // Boxed: the states of a call are large, and most connections have none under way. One box for a spell of
+            // calls, not one for each.
+            match Box::pin(self.busy()).await {
+                After::Next => continue,
+                After::Quiet => {
+                    let end = Instant::now() + millis(limits.idle_timeout_ms);
+                    if wait::long(&self.stream, &self.watch, end).await {
+                        continue;
+                    }
+                }
+                After::Done => {}
+                After::Linger => {
+                    return Box::pin(linger(&mut self.stream, millis(limits.linger_timeout_ms))).await;
+                }
+                After::Cut => return,
+            }
+            // Says goodbye, which under TLS is more than closing.
+            let goodbye = io::timeout(millis(limits.linger_timeout_ms), self.stream.shutdown());
+            let _ = Box::pin(goodbye).await;
+            return;
+        }
+    }
+
     /// Requests one after the other, until there is none for a while or the connection ends.
     async fn busy(&mut self) -> After {
         loop {

@@ -17,13 +17,13 @@ mod head;
 mod keeper;
 mod stream;
 
-use super::{Hall, millis};
+use super::{Hall, Opened, millis};
 use crate::{
-    http::{Peer, Service},
-    io::{self, PollStream, Stream},
+    http::Service,
+    io::{self, PollStream},
     worker::signal::Stage,
 };
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use h2::{Reason, server};
 use keeper::{Keeper, Verdict};
 use ringway_core::limits::{
@@ -42,7 +42,10 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Serves a connection whose first bytes are in `buf` to its end.
-pub(super) async fn serve<S: Service>(hall: &Rc<Hall<S>>, stream: Stream, buf: BytesMut, peer: Peer) {
+pub(super) async fn serve<S: Service>(hall: &Rc<Hall<S>>, opened: Opened) {
+    let Opened {
+        stream, buf, peer, ..
+    } = opened;
     let limits = &hall.limits;
     let io = Shared(Rc::new(RefCell::new(stream.into_poll(buf))));
     let begun = builder(limits).handshake::<_, Bytes>(io.clone());
