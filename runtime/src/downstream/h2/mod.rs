@@ -20,7 +20,7 @@ mod stream;
 use super::{Hall, Opened, millis};
 use crate::{
     http::Service,
-    io::{self, PollStream},
+    io::{self, Gathering},
     worker::signal::Stage,
 };
 use bytes::Bytes;
@@ -31,12 +31,11 @@ use ringway_core::limits::{
     CLIENT_RESETS_PENDING_MAX, CLIENT_STREAM_SEND_BYTES_MAX, CLIENT_STREAM_WINDOW_BYTES, DownstreamLimits,
 };
 use std::{
-    cell::{Cell, RefCell},
-    future::poll_fn,
-    io::Result as IoResult,
-    pin::Pin,
+    cell::Cell,
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
     rc::Rc,
-    task::{Context, Poll},
+    task::Poll,
     time::{Duration, Instant},
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -47,8 +46,13 @@ pub(super) async fn serve<S: Service>(hall: &Rc<Hall<S>>, opened: Opened) {
         stream, buf, peer, ..
     } = opened;
     let limits = &hall.limits;
-    let io = Shared(Rc::new(RefCell::new(stream.into_poll(buf))));
-    let begun = builder(limits).handshake::<_, Bytes>(io.clone());
+    let io = Gathering::new(stream.into_poll(buf));
+    let mut begun = pin!(builder(limits).handshake::<_, Bytes>(io.clone()));
+    let begun = poll_fn(|cx| {
+        let begun = begun.as_mut().poll(cx);
+        io.poll_push(cx);
+        begun
+    });
     let Ok(Ok(mut connection)) = io::timeout(millis(limits.header_timeout_ms), begun).await else {
         return;
     };
@@ -64,7 +68,10 @@ pub(super) async fn serve<S: Service>(hall: &Rc<Hall<S>>, opened: Opened) {
             if !leaving && watch.poll_reached(Stage::Draining, cx).is_ready() {
                 return Poll::Ready(Event::Leave);
             }
-            keeper.poll(&streams, cx).map(|verdict| match verdict {
+            let verdict = keeper.poll(&streams, cx);
+            // All streams at hand have been accepted, all frames at hand stand in the buffer.
+            io.poll_push(cx);
+            verdict.map(|verdict| match verdict {
                 Verdict::Unused => Event::Leave,
                 Verdict::Mute => Event::Mute,
             })
@@ -79,13 +86,14 @@ pub(super) async fn serve<S: Service>(hall: &Rc<Hall<S>>, opened: Opened) {
                 }
                 let (hall, live) = (hall.clone(), hall.live.enter());
                 let open = Open::new(streams.clone());
-                io::spawn(async move {
+                // Boxed, because a task is moved several times until it stands where it runs.
+                io::spawn(Box::pin(async move {
                     let _live = live;
                     if stream::serve(&hall, request, respond, peer).await == stream::Ended::Cancelled {
                         hall.vitals.requests_abandoned.add_one();
                         open.0.note_cancel();
                     }
-                });
+                }));
             }
             // GOAWAY: streams that have begun are finished, then `accept` says that it was the last.
             Event::Leave if !leaving => {
@@ -105,7 +113,7 @@ pub(super) async fn serve<S: Service>(hall: &Rc<Hall<S>>, opened: Opened) {
         }
     }
     drop(connection);
-    io.linger(millis(limits.linger_timeout_ms)).await;
+    linger(io, millis(limits.linger_timeout_ms)).await;
 }
 
 #[expect(clippy::large_enum_variant, reason = "made and taken apart on the spot")]
@@ -172,44 +180,18 @@ impl Drop for Open {
     }
 }
 
-/// The socket, held by us too, so that it outlives `h2`'s use of it and can linger.
-#[derive(Clone)]
-struct Shared(Rc<RefCell<PollStream>>);
-
-impl Shared {
-    /// See [`super::linger`].
-    async fn linger(mut self, within: Duration) {
-        let all = async {
-            let _ = poll_fn(|cx| Pin::new(&mut self).poll_shutdown(cx)).await;
-            let mut bytes = [0; 1024];
-            loop {
-                let mut buf = ReadBuf::new(&mut bytes);
-                let read = poll_fn(|cx| Pin::new(&mut self).poll_read(cx, &mut buf)).await;
-                if read.is_err() || buf.filled().is_empty() {
-                    return;
-                }
+/// See [`super::linger`].
+async fn linger(mut io: Gathering, within: Duration) {
+    let all = async {
+        let _ = poll_fn(|cx| Pin::new(&mut io).poll_shutdown(cx)).await;
+        let mut bytes = [0; 1024];
+        loop {
+            let mut buf = ReadBuf::new(&mut bytes);
+            let read = poll_fn(|cx| Pin::new(&mut io).poll_read(cx, &mut buf)).await;
+            if read.is_err() || buf.filled().is_empty() {
+                return;
             }
-        };
-        let _ = io::timeout(within, all).await;
-    }
-}
-
-impl AsyncRead for Shared {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<IoResult<()>> {
-        Pin::new(&mut *self.0.borrow_mut()).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for Shared {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<IoResult<usize>> {
-        Pin::new(&mut *self.0.borrow_mut()).poll_write(cx, data)
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<IoResult<()>> {
-        Pin::new(&mut *self.0.borrow_mut()).poll_flush(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<IoResult<()>> {
-        Pin::new(&mut *self.0.borrow_mut()).poll_shutdown(cx)
-    }
+        }
+    };
+    let _ = io::timeout(within, all).await;
 }
