@@ -21,10 +21,15 @@ use monoio::{
     io::{AsyncReadRent, AsyncWriteRent, AsyncWriteRentExt, OwnedReadHalf, OwnedWriteHalf, Splitable},
     net::{TcpStream, UnixStream},
 };
+use nix::{
+    errno::Errno,
+    sys::socket::{MsgFlags, recv},
+};
 use std::{
     cell::RefCell,
     future::Future,
     io,
+    os::fd::{AsRawFd, RawFd},
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
@@ -33,8 +38,15 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// First read of a quiet connection: a call's frames fit.
 const READ_MIN: usize = 1024;
-/// Largest read: what a busy multiplexed connection has waiting in one turn of the loop.
-const READ_MAX: usize = 128 * 1024;
+/// Largest read into a buffer of ours: what a busy multiplexed connection has waiting in one turn of the loop, and what
+/// it may hold while it waits.
+const READ_MAX: usize = 16 * 1024;
+/// The same for ciphertext, which cannot be read into anybody else's buffer.
+const CIPHER_MAX: usize = 64 * 1024;
+/// Largest read into the reader's buffer, which is cleared for it.
+const DIRECT_MAX: usize = 64 * 1024;
+/// Read like that at once: then others have their turn, however fast the peer sends.
+const DIRECT_TURN: usize = 256 * 1024;
 /// Bytes that may gather for the next write; beyond that the writer is told to wait.
 const GATHER_MAX: usize = 128 * 1024;
 /// Buffers from here on are shared by the connections of a worker: allocating them anew each time costs more than
@@ -52,6 +64,9 @@ pub struct PollStream {
     outbound: BytesMut,
     /// Room of the next read: doubles while reads come back full, halves while they come back near empty.
     room: usize,
+    /// After a read that came back full: bytes that may be read without waiting, because more seem to be there.
+    direct: usize,
+    descriptor: RawFd,
     closing: bool,
     /// Why a write failed that nobody awaited; the next one is told.
     failed: Option<io::Error>,
@@ -84,6 +99,10 @@ enum WriteHalf {
 impl PollStream {
     pub(super) fn new(stream: Stream, already_read: BytesMut) -> Self {
         let (socket, tls) = stream.into_parts();
+        let descriptor = match &socket {
+            Socket::Tcp(socket) => socket.as_raw_fd(),
+            Socket::Unix(socket) => socket.as_raw_fd(),
+        };
         let (read, write) = match socket {
             Socket::Tcp(socket) => {
                 let (read, write) = socket.into_split();
@@ -101,8 +120,36 @@ impl PollStream {
             inbound: already_read,
             outbound: BytesMut::new(),
             room: READ_MIN,
+            direct: 0,
+            descriptor,
             closing: false,
             failed: None,
+        }
+    }
+
+    /// Reads what is waiting behind a full read straight into a large buffer: the rest of a frame, most often. Zero is
+    /// no end of the stream; the next [`PollStream::poll_fill`] will tell.
+    fn read_direct(&mut self, buf: &mut ReadBuf<'_>) -> io::Result<usize> {
+        let may = self.direct > 0 && self.tls.is_none() && matches!(self.read, ReadSide::Idle(_));
+        if !may || buf.remaining() < LARGE {
+            return Ok(0);
+        }
+        let room = buf.initialize_unfilled_to(buf.remaining().min(DIRECT_MAX));
+        match recv(self.descriptor, room, MsgFlags::MSG_DONTWAIT) {
+            Ok(n) => {
+                self.direct = if n == room.len() {
+                    self.direct.saturating_sub(n)
+                } else {
+                    0
+                };
+                buf.advance(n);
+                Ok(n)
+            }
+            Err(Errno::EAGAIN | Errno::EINTR) => {
+                self.direct = 0;
+                Ok(0)
+            }
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -116,9 +163,6 @@ impl PollStream {
                     } else {
                         std::mem::take(&mut self.inbound)
                     };
-                    if buf.is_empty() && self.room >= LARGE {
-                        buf = recycled(self.room);
-                    }
                     buf.reserve(self.room);
                     self.read = ReadSide::Reading(Box::pin(half.read(buf)));
                 }
@@ -130,8 +174,10 @@ impl PollStream {
                     Poll::Ready((half, result, buf)) => {
                         self.read = ReadSide::Idle(half);
                         let n = result?;
+                        self.direct = if n >= self.room { DIRECT_TURN } else { 0 };
+                        let max = if self.tls.is_some() { CIPHER_MAX } else { READ_MAX };
                         self.room = match n {
-                            n if n >= self.room => (self.room * 2).min(READ_MAX),
+                            n if n >= self.room => (self.room * 2).min(max),
                             n if n < self.room / 4 => (self.room / 2).max(READ_MIN),
                             _ => self.room,
                         };
@@ -139,7 +185,6 @@ impl PollStream {
                             None => self.inbound = buf,
                             Some(tls) => {
                                 tls.absorb(&buf, &mut self.inbound)?;
-                                give_back(buf);
                             }
                         }
                         return Poll::Ready(Ok(n));
@@ -187,13 +232,6 @@ impl PollStream {
     }
 }
 
-/// A buffer of which all has been taken.
-fn give_back(buf: BytesMut) {
-    if buf.capacity() >= LARGE {
-        recycle(buf.freeze());
-    }
-}
-
 impl AsyncRead for PollStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
@@ -211,8 +249,11 @@ impl AsyncRead for PollStream {
                 move_into(&mut this.inbound, buf);
                 if this.inbound.is_empty() {
                     // A quiet connection keeps no buffer.
-                    give_back(std::mem::take(&mut this.inbound));
+                    this.inbound = BytesMut::new();
                 }
+                return Poll::Ready(Ok(()));
+            }
+            if this.read_direct(buf)? > 0 {
                 return Poll::Ready(Ok(()));
             }
             let read = ready!(this.poll_fill(cx))?;

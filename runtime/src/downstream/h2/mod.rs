@@ -19,7 +19,7 @@ mod stream;
 
 use super::{Hall, Opened, millis};
 use crate::{
-    http::Service,
+    http::{Peer, Service},
     io::{self, Gathering},
     worker::signal::Stage,
 };
@@ -84,16 +84,8 @@ pub(super) async fn serve<S: Service>(hall: &Rc<Hall<S>>, opened: Opened) {
                     connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
                     continue;
                 }
-                let (hall, live) = (hall.clone(), hall.live.enter());
                 let open = Open::new(streams.clone());
-                // Boxed, because a task is moved several times until it stands where it runs.
-                io::spawn(Box::pin(async move {
-                    let _live = live;
-                    if stream::serve(&hall, request, respond, peer).await == stream::Ended::Cancelled {
-                        hall.vitals.requests_abandoned.add_one();
-                        open.0.note_cancel();
-                    }
-                }));
+                io::spawn(converse(hall.clone(), (request, respond), peer, open));
             }
             // GOAWAY: streams that have begun are finished, then `accept` says that it was the last.
             Event::Leave if !leaving => {
@@ -114,6 +106,25 @@ pub(super) async fn serve<S: Service>(hall: &Rc<Hall<S>>, opened: Opened) {
     }
     drop(connection);
     linger(io, millis(limits.linger_timeout_ms)).await;
+}
+
+/// The life of one stream. Boxed where it is made: it is large, and a task is moved several times until it stands where
+/// it runs.
+#[inline(never)]
+fn converse<S: Service>(
+    hall: Rc<Hall<S>>,
+    (request, respond): Accepted,
+    peer: Peer,
+    open: Open,
+) -> Pin<Box<impl Future<Output = ()>>> {
+    let live = hall.live.enter();
+    Box::pin(async move {
+        let _live = live;
+        if stream::serve(&hall, request, respond, peer).await == stream::Ended::Cancelled {
+            hall.vitals.requests_abandoned.add_one();
+            open.0.note_cancel();
+        }
+    })
 }
 
 #[expect(clippy::large_enum_variant, reason = "made and taken apart on the spot")]
