@@ -18,7 +18,7 @@
 use crate::limits::{ECHO_CHARS_MAX, URI_BYTES_MAX};
 use ringway_proto::revision::{Era, Revision};
 use serde_json::{Map, Value, json};
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 /// A refusal of one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -165,13 +165,17 @@ impl Fault {
     }
 }
 
-/// One row of the table.
-struct Row {
+/// Room for a usual error response, so that it is written in one piece.
+const ERROR_BYTES_USUAL: usize = 256;
+
+/// One row of the table. Its text is written only where it is asked for: under a flood of refusals the rest of a row
+/// is what is looked at, several times each.
+struct Row<'t> {
     reason: &'static str,
     status: u16,
     code: i32,
     fault: Fault,
-    text: Cow<'static, str>,
+    text: fmt::Arguments<'t>,
 }
 
 /// JSON-RPC 2.0, section 5.1.
@@ -190,92 +194,94 @@ const CAPABILITY: i32 = -32021;
 const REVISION: i32 = -32022;
 
 impl Rejection {
-    /// The table.
+    /// The table; gives what `tell` makes of this one's row.
     #[rustfmt::skip]
-    fn row(&self) -> Row {
+    fn row<T>(&self, tell: impl FnOnce(Row<'_>) -> T) -> T {
         use Fault::{Caller, Gateway, Upstream};
-        let row = |reason, status, code, fault, text: Cow<'static, str>| Row { reason, status, code, fault, text };
+        fn row<'t>(reason: &'static str, status: u16, code: i32, fault: Fault, text: fmt::Arguments<'t>) -> Row<'t> {
+            Row { reason, status, code, fault, text }
+        }
         match self {
-            Self::HeadMalformed => row("head_malformed", 400, REQUEST, Caller, "The HTTP request head is malformed".into()),
-            Self::HeadTooLarge => row("head_too_large", 431, REQUEST, Caller, "The HTTP request head is too large".into()),
-            Self::HeadSlow => row("head_slow", 408, REQUEST, Caller, "The HTTP request head did not arrive in time".into()),
-            Self::MethodNotAllowed(allow) => row("method_not_allowed", 405, REQUEST, Caller, format!("HTTP method not allowed; allowed: {allow}").into()),
-            Self::PathUnknown => row("path_unknown", 404, REQUEST, Caller, "No such path; MCP is served at /mcp and /servers/{name}/mcp".into()),
-            Self::HostNotAllowed => row("host_not_allowed", 403, REQUEST, Caller, "Host not allowed".into()),
-            Self::OriginNotAllowed => row("origin_not_allowed", 403, REQUEST, Caller, "Origin not allowed".into()),
-            Self::NotAcceptable(types) => row("not_acceptable", 406, REQUEST, Caller, format!("Not acceptable: the Accept header must list {types}").into()),
-            Self::UnsupportedMediaType => row("unsupported_media_type", 415, REQUEST, Caller, "Unsupported media type: Content-Type must be application/json".into()),
-            Self::BodyTooLarge(max) => row("body_too_large", 413, REQUEST, Caller, format!("The request body is larger than {max} bytes").into()),
-            Self::BodySlow => row("body_slow", 408, REQUEST, Caller, "The request body did not arrive in time".into()),
-            Self::BodyMalformed => row("body_malformed", 400, REQUEST, Caller, "The request body's framing is malformed".into()),
+            Self::HeadMalformed => tell(row("head_malformed", 400, REQUEST, Caller, format_args!("The HTTP request head is malformed"))),
+            Self::HeadTooLarge => tell(row("head_too_large", 431, REQUEST, Caller, format_args!("The HTTP request head is too large"))),
+            Self::HeadSlow => tell(row("head_slow", 408, REQUEST, Caller, format_args!("The HTTP request head did not arrive in time"))),
+            Self::MethodNotAllowed(allow) => tell(row("method_not_allowed", 405, REQUEST, Caller, format_args!("HTTP method not allowed; allowed: {allow}"))),
+            Self::PathUnknown => tell(row("path_unknown", 404, REQUEST, Caller, format_args!("No such path; MCP is served at /mcp and /servers/{{name}}/mcp"))),
+            Self::HostNotAllowed => tell(row("host_not_allowed", 403, REQUEST, Caller, format_args!("Host not allowed"))),
+            Self::OriginNotAllowed => tell(row("origin_not_allowed", 403, REQUEST, Caller, format_args!("Origin not allowed"))),
+            Self::NotAcceptable(types) => tell(row("not_acceptable", 406, REQUEST, Caller, format_args!("Not acceptable: the Accept header must list {types}"))),
+            Self::UnsupportedMediaType => tell(row("unsupported_media_type", 415, REQUEST, Caller, format_args!("Unsupported media type: Content-Type must be application/json"))),
+            Self::BodyTooLarge(max) => tell(row("body_too_large", 413, REQUEST, Caller, format_args!("The request body is larger than {max} bytes"))),
+            Self::BodySlow => tell(row("body_slow", 408, REQUEST, Caller, format_args!("The request body did not arrive in time"))),
+            Self::BodyMalformed => tell(row("body_malformed", 400, REQUEST, Caller, format_args!("The request body's framing is malformed"))),
 
-            Self::JsonMalformed(detail) => row("json_malformed", 400, PARSE, Caller, format!("Parse error: {detail}").into()),
-            Self::EnvelopeInvalid(detail) => row("envelope_invalid", 400, REQUEST, Caller, format!("Invalid request: {detail}").into()),
-            Self::BatchNotAllowed => row("batch_not_allowed", 400, REQUEST, Caller, "Invalid request: batches are not part of this protocol revision".into()),
-            Self::HeaderMismatch(detail) => row("header_mismatch", 400, HEADER, Caller, format!("Header mismatch: {detail}").into()),
-            Self::MetaMissing(key) => row("meta_missing", 400, PARAMS, Caller, format!("Invalid params: _meta lacks a valid {key}").into()),
-            Self::ParamsInvalid(detail) => row("params_invalid", 200, PARAMS, Caller, format!("Invalid params: {}", echo(detail)).into()),
-            Self::CapabilityMissing(_) => row("capability_missing", 400, CAPABILITY, Caller, "The client did not declare a capability that this request requires".into()),
-            Self::RevisionUnsupported { requested } => row("revision_unsupported", 400, REVISION, Caller, format!("Unsupported protocol version: {}", echo(requested)).into()),
-            Self::MethodUnknown { era: Era::Modern, method } => row("method_unknown", 404, METHOD, Caller, format!("Method not found: {}", echo(method)).into()),
-            Self::MethodUnknown { era: Era::Legacy, method } => row("method_unknown", 200, METHOD, Caller, format!("Method not found: {}", echo(method)).into()),
+            Self::JsonMalformed(detail) => tell(row("json_malformed", 400, PARSE, Caller, format_args!("Parse error: {detail}"))),
+            Self::EnvelopeInvalid(detail) => tell(row("envelope_invalid", 400, REQUEST, Caller, format_args!("Invalid request: {detail}"))),
+            Self::BatchNotAllowed => tell(row("batch_not_allowed", 400, REQUEST, Caller, format_args!("Invalid request: batches are not part of this protocol revision"))),
+            Self::HeaderMismatch(detail) => tell(row("header_mismatch", 400, HEADER, Caller, format_args!("Header mismatch: {detail}"))),
+            Self::MetaMissing(key) => tell(row("meta_missing", 400, PARAMS, Caller, format_args!("Invalid params: _meta lacks a valid {key}"))),
+            Self::ParamsInvalid(detail) => tell(row("params_invalid", 200, PARAMS, Caller, format_args!("Invalid params: {}", echo(detail)))),
+            Self::CapabilityMissing(_) => tell(row("capability_missing", 400, CAPABILITY, Caller, format_args!("The client did not declare a capability that this request requires"))),
+            Self::RevisionUnsupported { requested } => tell(row("revision_unsupported", 400, REVISION, Caller, format_args!("Unsupported protocol version: {}", echo(requested)))),
+            Self::MethodUnknown { era: Era::Modern, method } => tell(row("method_unknown", 404, METHOD, Caller, format_args!("Method not found: {}", echo(method)))),
+            Self::MethodUnknown { era: Era::Legacy, method } => tell(row("method_unknown", 200, METHOD, Caller, format_args!("Method not found: {}", echo(method)))),
 
-            Self::CredentialMissing => row("credential_missing", 401, REQUEST, Caller, "Authentication required: send an API key as a Bearer token or in X-API-Key".into()),
-            Self::CredentialInvalid => row("credential_invalid", 401, REQUEST, Caller, "The credential is not valid".into()),
-            Self::CredentialExpired => row("credential_expired", 401, REQUEST, Caller, "The credential has expired".into()),
+            Self::CredentialMissing => tell(row("credential_missing", 401, REQUEST, Caller, format_args!("Authentication required: send an API key as a Bearer token or in X-API-Key"))),
+            Self::CredentialInvalid => tell(row("credential_invalid", 401, REQUEST, Caller, format_args!("The credential is not valid"))),
+            Self::CredentialExpired => tell(row("credential_expired", 401, REQUEST, Caller, format_args!("The credential has expired"))),
 
-            Self::SessionMissing => row("session_missing", 400, REQUEST, Caller, "Invalid request: Mcp-Session-Id is required; open a session with initialize".into()),
-            Self::SessionUnknown => row("session_unknown", 404, SESSION, Caller, "Session not found".into()),
-            Self::ParkedCallGone => row("parked_call_gone", 200, PARAMS, Caller, "Invalid params: the call that requestState continues is gone; make the call anew".into()),
+            Self::SessionMissing => tell(row("session_missing", 400, REQUEST, Caller, format_args!("Invalid request: Mcp-Session-Id is required; open a session with initialize"))),
+            Self::SessionUnknown => tell(row("session_unknown", 404, SESSION, Caller, format_args!("Session not found"))),
+            Self::ParkedCallGone => tell(row("parked_call_gone", 200, PARAMS, Caller, format_args!("Invalid params: the call that requestState continues is gone; make the call anew"))),
 
-            Self::ServerUnknown(name) => row("server_unknown", 404, REQUEST, Caller, format!("Unknown server: {}", echo(name)).into()),
-            Self::ServerNotReady(name) => row("server_not_ready", 503, INTERNAL, Upstream, format!("Server {name} is not ready yet").into()),
-            Self::ToolUnknown(name) => row("tool_unknown", 200, PARAMS, Caller, format!("Unknown tool: {}", echo(name)).into()),
-            Self::PromptUnknown(name) => row("prompt_unknown", 200, PARAMS, Caller, format!("Unknown prompt: {}", echo(name)).into()),
-            Self::ResourceUnknown { era: Era::Modern, .. } => row("resource_unknown", 200, PARAMS, Caller, "Resource not found".into()),
-            Self::ResourceUnknown { era: Era::Legacy, .. } => row("resource_unknown", 200, RESOURCE_LEGACY, Caller, "Resource not found".into()),
-            Self::CursorInvalid => row("cursor_invalid", 200, PARAMS, Caller, "Invalid params: the cursor is not valid for this list, or the list has changed; list from the start".into()),
+            Self::ServerUnknown(name) => tell(row("server_unknown", 404, REQUEST, Caller, format_args!("Unknown server: {}", echo(name)))),
+            Self::ServerNotReady(name) => tell(row("server_not_ready", 503, INTERNAL, Upstream, format_args!("Server {name} is not ready yet"))),
+            Self::ToolUnknown(name) => tell(row("tool_unknown", 200, PARAMS, Caller, format_args!("Unknown tool: {}", echo(name)))),
+            Self::PromptUnknown(name) => tell(row("prompt_unknown", 200, PARAMS, Caller, format_args!("Unknown prompt: {}", echo(name)))),
+            Self::ResourceUnknown { era: Era::Modern, .. } => tell(row("resource_unknown", 200, PARAMS, Caller, format_args!("Resource not found"))),
+            Self::ResourceUnknown { era: Era::Legacy, .. } => tell(row("resource_unknown", 200, RESOURCE_LEGACY, Caller, format_args!("Resource not found"))),
+            Self::CursorInvalid => tell(row("cursor_invalid", 200, PARAMS, Caller, format_args!("Invalid params: the cursor is not valid for this list, or the list has changed; list from the start"))),
 
-            Self::UpstreamConnect(name) => row("upstream_connect", 200, INTERNAL, Upstream, format!("Server {name} cannot be reached").into()),
-            Self::UpstreamTimeout(name) => row("upstream_timeout", 200, INTERNAL, Upstream, format!("Server {name} did not answer in time").into()),
-            Self::UpstreamReset(name) => row("upstream_reset", 200, INTERNAL, Upstream, format!("Server {name} broke off its answer").into()),
-            Self::UpstreamProtocol(name) => row("upstream_protocol", 200, INTERNAL, Upstream, format!("Server {name} gave an answer that does not follow the protocol").into()),
-            Self::UpstreamStatus(name, status) => row("upstream_status", 200, INTERNAL, Upstream, format!("Server {name} answered with HTTP status {status}").into()),
-            Self::UpstreamTooLarge(name) => row("upstream_too_large", 200, INTERNAL, Upstream, format!("Server {name} sent more than the gateway holds at once").into()),
-            Self::UpstreamPoolFull(name) => row("upstream_pool_full", 200, INTERNAL, Gateway, format!("Too many calls to server {name} at once; try again").into()),
-            Self::UpstreamSessionLost(name) => row("upstream_session_lost", 200, INTERNAL, Upstream, format!("Server {name} lost its session and did not open a new one").into()),
-            Self::ReplyTooLarge(name, max) => row("reply_too_large", 200, INTERNAL, Upstream, format!("The reply of server {name} is larger than {max} bytes").into()),
+            Self::UpstreamConnect(name) => tell(row("upstream_connect", 200, INTERNAL, Upstream, format_args!("Server {name} cannot be reached"))),
+            Self::UpstreamTimeout(name) => tell(row("upstream_timeout", 200, INTERNAL, Upstream, format_args!("Server {name} did not answer in time"))),
+            Self::UpstreamReset(name) => tell(row("upstream_reset", 200, INTERNAL, Upstream, format_args!("Server {name} broke off its answer"))),
+            Self::UpstreamProtocol(name) => tell(row("upstream_protocol", 200, INTERNAL, Upstream, format_args!("Server {name} gave an answer that does not follow the protocol"))),
+            Self::UpstreamStatus(name, status) => tell(row("upstream_status", 200, INTERNAL, Upstream, format_args!("Server {name} answered with HTTP status {status}"))),
+            Self::UpstreamTooLarge(name) => tell(row("upstream_too_large", 200, INTERNAL, Upstream, format_args!("Server {name} sent more than the gateway holds at once"))),
+            Self::UpstreamPoolFull(name) => tell(row("upstream_pool_full", 200, INTERNAL, Gateway, format_args!("Too many calls to server {name} at once; try again"))),
+            Self::UpstreamSessionLost(name) => tell(row("upstream_session_lost", 200, INTERNAL, Upstream, format_args!("Server {name} lost its session and did not open a new one"))),
+            Self::ReplyTooLarge(name, max) => tell(row("reply_too_large", 200, INTERNAL, Upstream, format_args!("The reply of server {name} is larger than {max} bytes"))),
 
-            Self::Overloaded(_) => row("overloaded", 503, INTERNAL, Gateway, "The gateway is overloaded; try again later".into()),
-            Self::RateLimited(_) => row("rate_limited", 429, INTERNAL, Caller, "Too many requests; try again later".into()),
-            Self::Draining => row("draining", 503, INTERNAL, Gateway, "This gateway is shutting down; try again".into()),
-            Self::Internal => row("internal", 500, INTERNAL, Gateway, "Internal error".into()),
+            Self::Overloaded(_) => tell(row("overloaded", 503, INTERNAL, Gateway, format_args!("The gateway is overloaded; try again later"))),
+            Self::RateLimited(_) => tell(row("rate_limited", 429, INTERNAL, Caller, format_args!("Too many requests; try again later"))),
+            Self::Draining => tell(row("draining", 503, INTERNAL, Gateway, format_args!("This gateway is shutting down; try again"))),
+            Self::Internal => tell(row("internal", 500, INTERNAL, Gateway, format_args!("Internal error"))),
         }
     }
 
     /// The stable code of this refusal, `snake_case`, never reused.
     pub fn reason(&self) -> &'static str {
-        self.row().reason
+        self.row(|row| row.reason)
     }
 
     /// The HTTP status of the answer.
     pub fn http_status(&self) -> u16 {
-        self.row().status
+        self.row(|row| row.status)
     }
 
     /// The JSON-RPC error code.
     pub fn rpc_code(&self) -> i32 {
-        self.row().code
+        self.row(|row| row.code)
     }
 
     /// Whose fault it is.
     pub fn fault(&self) -> Fault {
-        self.row().fault
+        self.row(|row| row.fault)
     }
 
     /// The sentence the caller reads.
-    pub fn public_text(&self) -> Cow<'static, str> {
-        self.row().text
+    pub fn public_text(&self) -> String {
+        self.row(|row| row.text.to_string())
     }
 
     /// Seconds after which trying again makes sense: the `Retry-After` header and `data.retryAfterS`.
@@ -314,6 +320,13 @@ impl Rejection {
 
     /// `error.data`: always the reason, and what the specification asks for.
     pub fn data(&self) -> Value {
+        let mut data = self.particulars();
+        data.insert("reason".into(), json!(self.reason()));
+        Value::Object(data)
+    }
+
+    /// What stands in `error.data` beside the reason.
+    fn particulars(&self) -> Map<String, Value> {
         let mut data = Map::new();
         match self {
             Self::RevisionUnsupported { requested } => {
@@ -333,25 +346,37 @@ impl Rejection {
         if let Some(s) = self.retry_after_s() {
             data.insert("retryAfterS".into(), json!(s));
         }
-        data.insert("reason".into(), json!(self.reason()));
-        Value::Object(data)
+        data
     }
 
     /// The JSON-RPC error response. `id` is the request's id as it stood in the message; without one (no
     /// request was read) the member is left out, as revisions since 2025-11-25 have it.
     pub fn render(&self, id: Option<&[u8]>) -> Vec<u8> {
-        let row = self.row();
-        let error = json!({ "code": row.code, "message": row.text, "data": self.data() });
-        let mut body = Vec::with_capacity(256);
+        let mut body = Vec::with_capacity(ERROR_BYTES_USUAL);
         body.extend_from_slice(br#"{"jsonrpc":"2.0","#);
         if let Some(id) = id {
             body.extend_from_slice(br#""id":"#);
             body.extend_from_slice(id);
             body.push(b',');
         }
-        body.extend_from_slice(br#""error":"#);
-        body.extend_from_slice(error.to_string().as_bytes());
-        body.push(b'}');
+        self.row(|row| {
+            body.extend_from_slice(br#""error":{"code":"#);
+            write_json(&mut body, &row.code);
+            body.extend_from_slice(br#","data":{"reason":"#);
+            write_json(&mut body, row.reason);
+            for (key, value) in self.particulars() {
+                body.push(b',');
+                write_json(&mut body, &key);
+                body.push(b':');
+                write_json(&mut body, &value);
+            }
+            body.extend_from_slice(br#"},"message":"#);
+            match row.text.as_str() {
+                Some(text) => write_json(&mut body, text),
+                None => write_json(&mut body, &row.text.to_string()),
+            }
+        });
+        body.extend_from_slice(b"}}");
         body
     }
 
@@ -426,6 +451,11 @@ impl Rejection {
     }
 }
 
+fn write_json(body: &mut Vec<u8>, value: &(impl serde::Serialize + ?Sized)) {
+    // Writing to memory does not fail, and neither does any of these values.
+    let _ = serde_json::to_writer(body, value);
+}
+
 /// A caller's text, cut to what is worth repeating.
 fn echo(text: &str) -> &str {
     match text.char_indices().nth(ECHO_CHARS_MAX) {
@@ -442,7 +472,7 @@ mod tests {
     fn examples_cover_every_row_of_the_table() {
         let rows = include_str!("rejection.rs")
             .lines()
-            .filter(|l| l.contains("=> row(\""))
+            .filter(|l| l.contains("=> tell(row(\""))
             .count();
         assert_eq!(Rejection::examples().len(), rows);
     }
