@@ -216,7 +216,7 @@ impl Bench<'_> {
             system_us: share(cpu.system_ns),
             calls: answered.ok,
             failed: answered.failed,
-            per_s: answered.ok as f64 / answered.seconds.max(f64::EPSILON),
+            per_s: answered.per_s,
             busy: cpu.total_ns as f64 / passed.as_nanos() as f64,
             p50_us: answered.p50_us,
             p99_us: answered.p99_us,

@@ -213,8 +213,8 @@ pub struct Answered {
     pub failed: u64,
     /// What failed, for people; empty when nothing did.
     pub errors: String,
-    /// Seconds from the first call to the last answer.
-    pub seconds: f64,
+    /// Of those, a second: what came while calls were made, and not what was waited for afterwards.
+    pub per_s: f64,
     /// Microseconds; from the due time in open loops.
     pub p50_us: f64,
     /// See `p50_us`.

@@ -23,9 +23,15 @@ pub struct Loadtest {
 /// The parts of its report that a comparison needs; the whole is `loadtest/src/report/model.rs`.
 #[derive(Deserialize)]
 struct Report {
-    measured_s: f64,
     total: Outcome,
+    stages: Vec<Stage>,
     headroom: Headroom,
+}
+
+/// A comparison has one.
+#[derive(Deserialize)]
+struct Stage {
+    answered_per_s: f64,
 }
 
 #[derive(Deserialize)]
@@ -101,7 +107,7 @@ impl Generator for Loadtest {
             ok: report.total.ok,
             failed: report.total.errors.values().sum(),
             errors: errors.join(", "),
-            seconds: report.measured_s,
+            per_s: report.stages.last().map_or(0.0, |stage| stage.answered_per_s),
             p50_us: report.total.latency.p50,
             p99_us: report.total.latency.p99,
             limited: report.headroom.limited,

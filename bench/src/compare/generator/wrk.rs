@@ -55,7 +55,7 @@ impl Generator for Wrk {
             } else {
                 String::new()
             },
-            seconds: micros / 1e6,
+            per_s: (requests - errors).max(0.0) / (micros / 1e6).max(f64::EPSILON),
             p50_us,
             p99_us,
             limited: false,
