@@ -337,6 +337,13 @@ pub const HTTP2_RESET_STREAMS_MAX: usize = 300;
 pub const UPSTREAM_READ_BYTES: usize = 16 << 10;
 /// One read of an HTTP/1.1 upstream whose reads come back full: it is what a stream of a long answer holds in memory.
 pub const UPSTREAM_READ_BYTES_MAX: usize = 128 << 10;
+/// The first read of an HTTP/1.1 upstream whose last answer was long: its head, and little that would have to be copied
+/// to where the rest goes.
+pub const UPSTREAM_HEAD_READ_BYTES: usize = 4 << 10;
+/// An answer that states a length up to this, and is no event stream, is read whole before its head is passed on: until
+/// then it is of no use to the client, and it goes out in one write. It is what a call holds in memory, like
+/// [`UPSTREAM_READ_BYTES_MAX`] with the byte more by which a server is noticed that sends more than it said.
+pub const UPSTREAM_HOLD_BYTES_MAX: usize = (128 << 10) - 1;
 /// A request body up to this size is copied behind its head, so that both leave in one write.
 pub const UPSTREAM_COALESCE_BYTES: usize = 16 << 10;
 /// A second address is tried when the first has not answered in this time (RFC 8305 §5 recommends 250 ms).

@@ -94,13 +94,25 @@ fn an_answer_that_breaks_off_is_a_failure_of_its_server() {
 }
 
 #[test]
-fn a_json_answer_cut_in_the_middle_cuts_ours() {
-    let upstream = Upstream::start(|_, wire| {
-        wire.raw(
-            b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n\r\n{\"jsonrpc\"",
-        );
-        wire.close();
-    });
+fn a_json_answer_cut_in_the_middle_never_looks_whole() {
+    let cut_after = |length: usize| {
+        Upstream::start(move |_, wire| {
+            let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length";
+            wire.raw(format!("{head}: {length}\r\n\r\n{{\"jsonrpc\"").as_bytes());
+            wire.close();
+        })
+    };
+    // Nothing has left yet, so there is an answer.
+    let upstream = cut_after(100_000);
+    let running = Running::start(&document(1, vec![Described::modern("m", &upstream, &["t"])]));
+    let body = running
+        .client()
+        .modern("/mcp", json!(1), "tools/call", call("m__t"))
+        .json();
+    assert_eq!(reason(&body), "upstream_reset", "{body}");
+    assert_eq!(upstream.seen().len(), 1, "never tried twice");
+    // A longer one is passed on as it comes.
+    let upstream = cut_after(1_000_000);
     let running = Running::start(&document(1, vec![Described::modern("m", &upstream, &["t"])]));
     let mut client = running.client();
     client.send_modern("/mcp", json!(1), "tools/call", call("m__t"));

@@ -165,7 +165,8 @@ fn a_call_whose_connection_dies_unanswered_is_not_sent_again() {
 #[test]
 fn an_answer_that_breaks_off_is_told_from_a_whole_one() {
     for answer in [
-        "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello",
+        "HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\nhello",
+        "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 10\r\n\r\nhello",
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n",
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n6\r\nhello",
     ] {
@@ -420,6 +421,7 @@ fn a_long_lived_stream_outlasts_every_deadline_of_a_call() {
 fn giving_up_a_call_closes_its_connection() {
     on_workers(limits(), |pools| async move {
         let (asked, was_asked) = oneshot::channel();
+        let (half_sent, was_half_sent) = oneshot::channel();
         let peer = Peer::start(move |listener| {
             // Before the head …
             let mut conn = listener.accept();
@@ -429,7 +431,13 @@ fn giving_up_a_call_closes_its_connection() {
             // … and within the body.
             let mut conn = listener.accept();
             conn.request();
+            conn.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n");
+            conn.expect_close();
+            // … whether the body is handed on in pieces or when it is whole.
+            let mut conn = listener.accept();
+            conn.request();
             conn.send("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello");
+            half_sent.send(()).expect("the test waits");
             conn.expect_close();
         });
         let endpoint = peer.endpoint();
@@ -438,6 +446,8 @@ fn giving_up_a_call_closes_its_connection() {
         let mut response = pools.send(&endpoint, ANYONE, post("{}")).await.expect("a head");
         assert_eq!(response.body.chunk().await.expect("some").expect("good"), "hello");
         drop(response);
+        let half = io::race(call(&pools, &endpoint, post("{}")), was_half_sent).await;
+        assert!(half.is_err(), "the half came first");
         peer.finished().await;
         assert_eq!(stats(&pools).open, 0);
     });
@@ -450,7 +460,7 @@ fn giving_up_waiting_for_a_chunk_loses_nothing() {
         let peer = Peer::start(move |listener| {
             let mut conn = listener.accept();
             conn.request();
-            conn.send("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n");
+            conn.send("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 10\r\n\r\n");
             went.recv().expect("the test says when");
             conn.send("helloworld");
         });
@@ -497,7 +507,7 @@ fn a_body_longer_than_the_cap_is_refused_known_or_not() {
     on_workers(limits(), |pools| async move {
         let peer = Peer::start(|listener| {
             for answer in [
-                "HTTP/1.1 200 OK\r\ncontent-length: 11\r\n\r\nhello",
+                "HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\nhello",
                 "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n6\r\n world\r\n",
             ] {
                 let mut conn = listener.accept();

@@ -103,6 +103,14 @@ fn calls_over_tls_reuse_their_connection() {
                 for _ in 0..3 {
                     conn.serve();
                 }
+                // A long result, in two pieces.
+                conn.request();
+                conn.send(&format!(
+                    "HTTP/1.1 200 OK\r\ncontent-length: 70000\r\n\r\n{}",
+                    "a".repeat(30_000)
+                ));
+                conn.send(&"b".repeat(40_000));
+                conn.serve();
                 let addressed = conn.0.conn.alpn_protocol().map(<[u8]>::to_vec);
                 assert_eq!(addressed.is_some(), !config.alpn_protocols.is_empty());
             });
@@ -115,8 +123,11 @@ fn calls_over_tls_reuse_their_connection() {
             for _ in 0..3 {
                 assert_eq!(call(&pools, &endpoint, post("{}")).await.expect("answers"), "ok");
             }
+            let long = call(&pools, &endpoint, post("{}")).await.expect("answers");
+            assert!(long == "a".repeat(30_000) + &"b".repeat(40_000));
+            assert_eq!(call(&pools, &endpoint, post("{}")).await.expect("answers"), "ok");
             let stats = stats(&pools);
-            assert_eq!((stats.dialled, stats.reused, stats.http2), (1, 2, Some(false)));
+            assert_eq!((stats.dialled, stats.reused, stats.http2), (1, 4, Some(false)));
             peer.finished().await;
         });
     }

@@ -1,6 +1,6 @@
 //! The socket under a [`Stream`](super::Stream): TCP or Unix, one operation at a time.
 
-use super::{Deadline, task, timer};
+use super::{Deadline, Room, task, timer};
 use bytes::{Bytes, BytesMut};
 use monoio::{
     BufResult,
@@ -8,16 +8,24 @@ use monoio::{
     io::{AsyncReadRent, AsyncWriteRent, CancelableAsyncReadRent, Canceller},
     net::{TcpStream, UnixStream},
 };
+use nix::{
+    errno::Errno,
+    sys::socket::{MsgFlags, recv, sendmsg},
+};
 use std::{
     future::Future,
-    io::{self, ErrorKind},
+    io::{self, ErrorKind, IoSlice},
     net::SocketAddr,
+    os::fd::{AsRawFd, RawFd},
     pin::Pin,
     time::{Duration, Instant},
 };
 
 /// Room made for a read when the caller's buffer is full: a call and its head fit almost always.
 pub(super) const READ_ROOM: usize = 8 * 1024;
+
+/// Not to be waited for, and no signal when the peer is gone.
+const AT_ONCE: MsgFlags = MsgFlags::MSG_DONTWAIT.union(MsgFlags::MSG_NOSIGNAL);
 
 pub(super) enum Socket {
     Tcp(TcpStream),
@@ -85,6 +93,46 @@ impl Socket {
         }
     }
 
+    pub(super) fn descriptor(&self) -> RawFd {
+        match self {
+            Self::Tcp(socket) => socket.as_raw_fd(),
+            Self::Unix(socket) => socket.as_raw_fd(),
+        }
+    }
+
+    /// Takes what is there, by a system call; `None` when that is nothing.
+    pub(super) fn read_now(&mut self, room: &mut Room) -> io::Result<Option<usize>> {
+        let taken = recv(self.descriptor(), room.rest(), MsgFlags::MSG_DONTWAIT);
+        let n = unless_busy(taken)?;
+        room.fill(n.unwrap_or(0));
+        Ok(n)
+    }
+
+    /// Reads once into `room`, which must not be full.
+    pub(super) async fn read_into(&mut self, room: &mut Room) -> io::Result<usize> {
+        let (memory, place) = room.lend();
+        let slice = memory.slice_mut(place);
+        let (result, slice) = match self {
+            Self::Tcp(socket) => socket.read(slice).await,
+            Self::Unix(socket) => socket.read(slice).await,
+        };
+        room.give_back(slice.into_inner());
+        room.fill(*result.as_ref().unwrap_or(&0));
+        result
+    }
+
+    /// Gives the kernel what it takes at once of `head` and `body`, by a system call: as a rule all of it.
+    ///
+    /// A large answer is then still in the cache, and its memory free at once. For small ones and for pieces of a stream
+    /// an operation of the ring is cheaper: they leave together with those of other connections, or wait for the peer.
+    pub(super) fn write_now(&self, head: &[u8], body: &[u8], accepted: &mut u64) -> io::Result<usize> {
+        let both = [IoSlice::new(head), IoSlice::new(body)];
+        let sent = sendmsg::<()>(self.descriptor(), &both, &[], AT_ONCE, None);
+        let n = unless_busy(sent)?.unwrap_or(0);
+        *accepted += n as u64;
+        Ok(n)
+    }
+
     pub(super) async fn write_all(
         &mut self,
         data: Bytes,
@@ -147,6 +195,15 @@ impl Socket {
             Self::Tcp(socket) => socket.write(data).await,
             Self::Unix(socket) => socket.write(data).await,
         }
+    }
+}
+
+/// `None` when the call would have had to wait.
+fn unless_busy(done: nix::Result<usize>) -> io::Result<Option<usize>> {
+    match done {
+        Ok(n) => Ok(Some(n)),
+        Err(Errno::EAGAIN | Errno::EINTR) => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -1,13 +1,13 @@
 //! A connected socket, plain or TLS, with owned buffers.
 
 use super::{
-    Deadline,
+    Deadline, Room,
     poll::PollStream,
     socket::{READ_ROOM, ReadUntil, Socket},
     timer,
     tls::{Plain, Tls},
 };
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use monoio::{
     io::{AsyncWriteRent, Canceller},
     net::{TcpStream, UnixStream},
@@ -17,7 +17,6 @@ use std::{
     future::Future,
     io,
     net::SocketAddr,
-    os::fd::AsRawFd,
     path::Path,
     pin::Pin,
     time::{Duration, Instant},
@@ -27,9 +26,6 @@ use std::{
 const CIPHER_ROOM_MAX: usize = 17 * 1024;
 /// Ciphertext read at once when the caller waits with a small buffer: enough for a first request's record.
 const CIPHER_ROOM_MIN: usize = 512;
-/// A body up to this is copied behind its head and leaves in one write; a copy of 16 KiB costs less than a
-/// second system call and a second segment.
-const COALESCE_MAX: usize = 16 * 1024;
 /// Alerts, tickets and key updates are small; a peer that does not even take those is not waited for longer.
 const FLUSH_STALL: Duration = Duration::from_secs(10);
 /// Plaintext handed to TLS at once, so that one large body does not stand encrypted in memory as a whole.
@@ -148,6 +144,18 @@ impl Stream {
         }
     }
 
+    /// Takes what is there by a system call that does not wait; `None` when that is nothing. Not for TLS, whose bytes
+    /// come through another buffer.
+    pub fn read_now(&mut self, room: &mut Room) -> io::Result<Option<usize>> {
+        self.socket.read_now(room)
+    }
+
+    /// Reads once into `room`, which must not be full; `Ok(0)` is the orderly end. Not for TLS. Do not drop this future
+    /// unless the stream is dropped with it.
+    pub async fn read_into(&mut self, room: &mut Room) -> io::Result<usize> {
+        self.socket.read_into(room).await
+    }
+
     /// Reads like [`Stream::read_append`] until `stop` is done first; then the read is cancelled and awaited, so
     /// that bytes which arrived at the same moment are kept. The stream stays usable.
     pub async fn read_append_until<S: Future>(
@@ -218,11 +226,11 @@ impl Stream {
         if self.tls.as_deref().is_some_and(|tls| !tls.is_quiet()) {
             return false;
         }
-        let socket = match &self.socket {
-            Socket::Tcp(socket) => socket.as_raw_fd(),
-            Socket::Unix(socket) => socket.as_raw_fd(),
-        };
-        let peeked = recv(socket, &mut [0], MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT);
+        let peeked = recv(
+            self.socket.descriptor(),
+            &mut [0],
+            MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT,
+        );
         matches!(peeked, Err(nix::errno::Errno::EAGAIN))
     }
 
@@ -243,19 +251,52 @@ impl Stream {
         self.write_paced(data, Some(stall)).await
     }
 
-    /// Writes `head` and `body`, in one write when the body is small.
+    /// Writes `head` and `body`, which leave together if they are not encrypted, and gives the head's memory back to be
+    /// used again; after an error there may be none left. `TimedOut` when the peer takes nothing for as long as `stall`.
     pub async fn write_pair_within(
         &mut self,
-        mut head: BytesMut,
+        head: Vec<u8>,
+        mut body: Bytes,
+        stall: Duration,
+    ) -> (io::Result<()>, Vec<u8>) {
+        if self.tls.is_some() {
+            let (written, head) = self.write_vec_within(head, Instant::now() + stall, stall).await;
+            return match written {
+                Ok(()) => (self.write_paced(body, Some(stall)).await, head),
+                failed => (failed, head),
+            };
+        }
+        let now = match self.socket.write_now(&head, &body, &mut self.accepted) {
+            Ok(now) => now,
+            Err(error) => return (Err(error), head),
+        };
+        let of_body = now.saturating_sub(head.len());
+        body.advance(of_body);
+        if body.is_empty() {
+            return (Ok(()), head);
+        }
+        // Boxed: few peers are so slow.
+        Box::pin(self.write_rest_of_pair(head, now - of_body, body, stall)).await
+    }
+
+    /// What the kernel had no room for.
+    async fn write_rest_of_pair(
+        &mut self,
+        mut head: Vec<u8>,
+        of_head: usize,
         body: Bytes,
         stall: Duration,
-    ) -> io::Result<()> {
-        if body.len() <= COALESCE_MAX {
-            head.extend_from_slice(&body);
-            return self.write_paced(head.freeze(), Some(stall)).await;
+    ) -> (io::Result<()>, Vec<u8>) {
+        if of_head < head.len() {
+            head.drain(..of_head);
+            let (written, given) = self.write_vec_within(head, Instant::now() + stall, stall).await;
+            head = given;
+            if written.is_err() {
+                return (written, head);
+            }
         }
-        self.write_paced(head.freeze(), Some(stall)).await?;
-        self.write_paced(body, Some(stall)).await
+        let waited = self.socket.write_all(body, Some(stall), &mut self.accepted);
+        (waited.await, head)
     }
 
     async fn write_paced(&mut self, data: Bytes, stall: Option<Duration>) -> io::Result<()> {

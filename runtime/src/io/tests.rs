@@ -128,6 +128,47 @@ fn a_peer_that_takes_nothing_is_a_timeout() {
 }
 
 #[test]
+fn a_head_and_its_body_arrive_in_order_however_slowly_they_are_taken() {
+    const LONG: usize = 5 << 20;
+    on_both(|| async {
+        for (mut server, mut client) in [pair().await, tls_pair().await] {
+            let reading = spawn(async move {
+                let mut buf = BytesMut::with_capacity(3 * LONG + 1_024);
+                loop {
+                    // The kernel's buffers are full when a second head comes.
+                    sleep(Duration::from_millis(1)).await;
+                    let (n, back) = client.read_append(buf).await;
+                    buf = back;
+                    if n.unwrap() == 0 {
+                        return buf;
+                    }
+                }
+            });
+            let mut sent = Vec::new();
+            for (round, length) in [(b'1', LONG), (b'2', 40_000), (b'3', LONG)] {
+                let body: Bytes = (0..length).map(|at| (at % 251) as u8).collect();
+                let head = vec![round; 300];
+                sent.extend_from_slice(&head);
+                sent.extend_from_slice(&body);
+                let patience = Duration::from_secs(10);
+                let (written, head) = server.write_pair_within(head, body, patience).await;
+                written.unwrap();
+                assert!(head.capacity() >= 300, "the memory comes back");
+            }
+            server.shutdown().await.unwrap();
+            assert!(reading.await.unwrap() == sent);
+        }
+        let (mut server, client) = pair().await;
+        let big = Bytes::from(vec![0; 32 << 20]);
+        let (written, _) = server
+            .write_pair_within(vec![0; 300], big, Duration::from_millis(20))
+            .await;
+        assert_eq!(written.unwrap_err().kind(), ErrorKind::TimedOut);
+        drop(client);
+    });
+}
+
+#[test]
 fn accepted_sockets_inherit_what_the_listener_was_told() {
     on_both(|| async {
         let listener = bind_std(LOCAL, true, 16).unwrap();

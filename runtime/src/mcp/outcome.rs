@@ -24,8 +24,13 @@ pub enum Outcome {
     Broken,
 }
 
-/// Answers up to this size are looked into; larger ones count as answered.
-const LOOK_INTO_MAX: usize = 64 << 10;
+/// Answers up to this size are looked through.
+const LOOK_INTO_MAX: usize = 16 << 10;
+/// Of answers up to this size only the two ends are, where servers put `error` and `isError`: all of it would have to
+/// come through the cache once more. Still larger ones count as answered.
+const LOOK_AT_MAX: usize = 128 << 10;
+/// How far an end goes.
+const END_BYTES: usize = 1 << 10;
 
 impl Outcome {
     /// The label in metrics and records.
@@ -43,10 +48,14 @@ impl Outcome {
 
     /// A tool's own failure, or a server's, inside a whole answer.
     pub fn of(body: &[u8]) -> Self {
-        if body.len() > LOOK_INTO_MAX || !may_tell_of_failure(body) {
-            return Self::Ok;
-        }
-        scanned(body)
+        let may = match body.len() {
+            0..=LOOK_INTO_MAX => may_tell_of_failure(body),
+            length @ ..=LOOK_AT_MAX => {
+                has_failure_key(&body[..END_BYTES]) || has_failure_key(&body[length - END_BYTES..])
+            }
+            _ => false,
+        };
+        if may { scanned(body) } else { Self::Ok }
     }
 }
 
@@ -70,6 +79,12 @@ const FAILURE_BYTES: usize = 12;
 /// Whether a scan could find a failure; "no" is certain. Inside a JSON string a quote is escaped, so a quoted key
 /// that is followed by a colon is a key, of whatever object.
 fn may_tell_of_failure(body: &[u8]) -> bool {
+    has_failure_key(body)
+        || memchr::memchr(b'\\', body).is_some_and(|first| ESCAPE.find(&body[first..]).is_some())
+}
+
+/// Whether a key of a failure is there as servers write it.
+fn has_failure_key(body: &[u8]) -> bool {
     let mut rest = body;
     while let Some(at) = TAIL.find(rest) {
         let (before, after) = (&rest[..at], &rest[at + TAIL.needle().len()..]);
@@ -85,7 +100,7 @@ fn may_tell_of_failure(body: &[u8]) -> bool {
         }
         rest = after;
     }
-    memchr::memchr(b'\\', body).is_some_and(|first| ESCAPE.find(&body[first..]).is_some())
+    false
 }
 
 #[cfg(test)]
@@ -119,6 +134,23 @@ mod tests {
         ] {
             assert_eq!(Outcome::of(body), outcome, "{}", String::from_utf8_lossy(body));
         }
+    }
+
+    #[test]
+    fn a_long_answer_is_looked_at_where_failures_stand() {
+        let text = "\\\"error\\\":{".repeat(5_000);
+        for (before, after, outcome) in [
+            ("", "", Outcome::Ok),
+            ("\"isError\":true,", "", Outcome::ToolError),
+            ("", ",\"isError\":true", Outcome::ToolError),
+            ("", ",\"isError\":false", Outcome::Ok),
+        ] {
+            let content = format!(r#"{before}"content":[{{"type":"text","text":"{text}"}}]{after}"#);
+            let body = format!(r#"{{"jsonrpc":"2.0","id":1,"result":{{{content}}}}}"#);
+            assert_eq!(Outcome::of(body.as_bytes()), outcome, "{before} {after}");
+        }
+        let body = format!(r#"{{"jsonrpc":"2.0","id":1,"error":{{"code":1,"message":"{text}"}}}}"#);
+        assert_eq!(Outcome::of(body.as_bytes()), Outcome::RpcError);
     }
 
     #[test]

@@ -163,11 +163,7 @@ impl<S: Service> Connection<'_, S> {
             drop(data);
             return self.send(out).await;
         }
-        self.send(out).await?;
-        let sent = data.clone();
-        self.send_bytes(data).await?;
-        io::recycle(sent);
-        Ok(())
+        self.send_both(out, data).await
     }
 
     /// An empty buffer: the memory of the last answer, or new.
@@ -189,6 +185,14 @@ impl<S: Service> Connection<'_, S> {
     async fn send_bytes(&mut self, data: Bytes) -> Result<(), Unfinished> {
         let stall = super::millis(self.hall.limits.write_stall_timeout_ms);
         let written = self.stream.write_all_within(data, stall).await;
+        written.map_err(|error| self.unsent(&error))
+    }
+
+    /// A head and a large body, in one write if the client takes it.
+    async fn send_both(&mut self, out: Vec<u8>, data: Bytes) -> Result<(), Unfinished> {
+        let stall = super::millis(self.hall.limits.write_stall_timeout_ms);
+        let (written, out) = self.stream.write_pair_within(out, data, stall).await;
+        self.out = out;
         written.map_err(|error| self.unsent(&error))
     }
 

@@ -59,7 +59,7 @@ pub(super) fn respond(
 }
 
 /// Gives a connection back whose body is complete, unless something stands behind the body.
-fn free(mut connection: Box<Connection>, reusable: bool) {
+pub(super) fn free(mut connection: Box<Connection>, reusable: bool) {
     if connection.room > UPSTREAM_READ_BYTES && connection.buf.is_empty() {
         // Large memory goes with the body; the next call takes what came free last and is still in the cache.
         connection.buf = BytesMut::new();

@@ -10,6 +10,7 @@
 //! to its pool only from the one state in which both sides agree where the next response begins.
 
 mod body;
+mod hold;
 
 pub(super) use body::Http1Body;
 
@@ -102,7 +103,14 @@ pub(super) async fn exchange(
     };
     connection.obey_keep_alive(&head.headers, limits);
     let reusable = head.keep_alive && early.is_none() && !connection.idle_limit.is_zero();
-    Ok(body::respond(connection, head, reusable, clock))
+    let Some(length) = hold::length(&head, connection.buf.len()) else {
+        return Ok(body::respond(connection, head, reusable, clock));
+    };
+    match hold::begin(connection, head, length, reusable) {
+        Ok(response) => Ok(response),
+        // Boxed: few answers come so slowly.
+        Err(held) => Ok(Box::pin(held.finish(clock)).await?),
+    }
 }
 
 /// Why a request did not leave whole.
