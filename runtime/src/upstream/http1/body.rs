@@ -10,7 +10,6 @@ use super::{
 };
 use crate::http::LocalFuture;
 use bytes::{Bytes, BytesMut};
-use ringway_core::limits::UPSTREAM_READ_BYTES;
 use ringway_proto::{
     chunked::{Chunk, Decoder},
     http1::{ResponseFraming, ResponseHead},
@@ -60,8 +59,8 @@ pub(super) fn respond(
 
 /// Gives a connection back whose body is complete, unless something stands behind the body.
 pub(super) fn free(mut connection: Box<Connection>, reusable: bool) {
-    if connection.room > UPSTREAM_READ_BYTES && connection.buf.is_empty() {
-        // Large memory goes with the body; the next call takes what came free last and is still in the cache.
+    if connection.buf.is_empty() && connection.buf.capacity() > connection.first_room {
+        // Large memory goes with the body; the next answer's first read asks for little.
         connection.buf = BytesMut::new();
     }
     if reusable

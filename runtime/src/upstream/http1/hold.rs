@@ -17,8 +17,8 @@ use super::{
     Connection, body,
 };
 use crate::io::Room;
-use bytes::{Bytes, BytesMut};
-use ringway_core::limits::{UPSTREAM_HEAD_READ_BYTES, UPSTREAM_HOLD_BYTES_MAX};
+use bytes::Bytes;
+use ringway_core::limits::UPSTREAM_HOLD_BYTES_MAX;
 use ringway_proto::{
     http::{accept, names},
     http1::{ResponseFraming, ResponseHead},
@@ -150,13 +150,7 @@ impl Connection {
     fn room_for(&mut self, length: usize) -> Room {
         let mut room = Room::new(length + 1);
         room.put(&self.buf);
-        // The next answer will be like this one.
-        self.room = UPSTREAM_HEAD_READ_BYTES;
-        if self.buf.capacity() > UPSTREAM_HEAD_READ_BYTES {
-            self.buf = BytesMut::new();
-        } else {
-            self.buf.clear();
-        }
+        self.buf.clear();
         room
     }
 }

@@ -25,12 +25,14 @@ use super::{
 use crate::io::{self, Deadline, Stream};
 use bytes::{Bytes, BytesMut};
 use ringway_core::limits::{
-    INFORMATIONAL_MAX, UPSTREAM_COALESCE_BYTES, UPSTREAM_READ_BYTES, UPSTREAM_READ_BYTES_MAX, UpstreamLimits,
+    INFORMATIONAL_MAX, UPSTREAM_COALESCE_BYTES, UPSTREAM_HEAD_READ_BYTES, UPSTREAM_READ_BYTES,
+    UPSTREAM_READ_BYTES_MAX, UpstreamLimits,
 };
 use ringway_proto::{
     http::{Headers, Method},
     http1::{
-        Framing, HeadError, HeadLimits, ResponseHead, parse_response, write_request, write_request_head,
+        Framing, HeadError, HeadLimits, ResponseFraming, ResponseHead, parse_response, write_request,
+        write_request_head,
     },
 };
 use std::{
@@ -44,6 +46,8 @@ pub(super) struct Connection {
     /// Received and not yet read as anything. Empty whenever the connection is idle, but keeps its memory for a
     /// while ([`Connection::release`]).
     buf: BytesMut,
+    /// Bytes asked for with the first read of an answer.
+    first_room: usize,
     /// Bytes asked for with the next read.
     room: usize,
     /// Memory for the next request.
@@ -128,6 +132,7 @@ impl Connection {
         Box::new(Self {
             stream,
             buf: BytesMut::new(),
+            first_room: UPSTREAM_READ_BYTES,
             room: UPSTREAM_READ_BYTES,
             out: Vec::new(),
             slot,
@@ -144,7 +149,7 @@ impl Connection {
     /// Gives up the memory kept for the next call.
     pub(super) fn release(&mut self) {
         (self.buf, self.out) = (BytesMut::new(), Vec::new());
-        self.room = UPSTREAM_READ_BYTES;
+        (self.first_room, self.room) = (UPSTREAM_READ_BYTES, UPSTREAM_READ_BYTES);
         self.deadline.forget();
         self.stream.release();
     }
@@ -229,6 +234,7 @@ impl Connection {
 
     /// The final head: interim ones are skipped, up to a bound.
     async fn read_head(&mut self, was_head: bool, limits: HeadLimits) -> Result<ResponseHead, Fault> {
+        let body_room = std::mem::replace(&mut self.room, self.first_room);
         let mut interim = 0;
         // A head that comes byte by byte is parsed once a line, not once a byte; the first bytes always, so
         // that what is not HTTP is known at once.
@@ -255,7 +261,10 @@ impl Connection {
                         }
                         continue;
                     }
-                    Ok(Some(head)) => return Ok(head),
+                    Ok(Some(head)) => {
+                        self.make_room(&head.framing, body_room);
+                        return Ok(head);
+                    }
                     Ok(None) => parsed_to = self.buf.len(),
                     Err(HeadError::TooLarge) => {
                         return Err(Fault::sent(FaultKind::TooLarge, "the response head is too large"));
@@ -277,6 +286,21 @@ impl Connection {
                 Err(error) => return Err(Fault::broken("reading the response head", &error)),
             }
         }
+    }
+
+    /// How much the reads of this body ask for, and the first read of the next answer, which will be like this one.
+    fn make_room(&mut self, framing: &ResponseFraming, body_room: usize) {
+        let known = match framing {
+            ResponseFraming::Length(length) => usize::try_from(*length).ok(),
+            _ => None,
+        };
+        self.room = known.map_or(body_room, |length| {
+            length.clamp(UPSTREAM_READ_BYTES, UPSTREAM_READ_BYTES_MAX)
+        });
+        self.first_room = match known {
+            Some(length) if length > UPSTREAM_READ_BYTES => UPSTREAM_HEAD_READ_BYTES,
+            _ => UPSTREAM_READ_BYTES,
+        };
     }
 
     async fn read(&mut self) -> IoResult<usize> {
