@@ -30,7 +30,8 @@ pub fn access() -> Option<Format> {
 }
 
 /// Starts logging. `level` is one of error, warn, info, debug, trace; `$RINGWAY_LOG` wins with a filter of its own
-/// (`info,ringway_control=debug`; `access=off` silences access lines). A second call changes nothing.
+/// (`info,ringway_control=debug`; `access=off` silences access lines). A second call changes nothing. In release builds
+/// trace says no more than debug: the points of it that libraries have are compiled out.
 pub fn start(level: &str, json: bool) {
     let directives = std::env::var("RINGWAY_LOG").unwrap_or_else(|_| level.to_owned());
     let filter = EnvFilter::builder()

@@ -54,8 +54,12 @@ pub(super) async fn serve<S: Service>(
                 }
             }
             let body = read_body(hall, &parts, body, body_bytes_max).await;
-            let reset = poll_fn(|cx| respond.poll_reset(cx));
-            match io::race(service.respond(call, body), reset).await {
+            let response = {
+                let reset = pin!(poll_fn(|cx| respond.poll_reset(cx)));
+                // Pinned in place: by value it would stand in this task twice.
+                io::first(pin!(service.respond(call, body)), reset).await
+            };
+            match response {
                 Ok(response) => answer(hall, &mut respond, response, to_head).await,
                 Err(_) => Err(Gone),
             }
