@@ -123,7 +123,7 @@ impl Socket {
 
     /// Gives the kernel what it takes at once of `head` and `body`, by a system call: as a rule all of it.
     ///
-    /// A large answer is then still in the cache, and its memory free at once. For small ones and for pieces of a stream
+    /// An answer of some size is then still in the cache, and its memory free at once. For small ones and for pieces of a stream
     /// an operation of the ring is cheaper: they leave together with those of other connections, or wait for the peer.
     pub(super) fn write_now(&self, head: &[u8], body: &[u8], accepted: &mut u64) -> io::Result<usize> {
         let both = [IoSlice::new(head), IoSlice::new(body)];

@@ -26,6 +26,8 @@ use std::{
 const CIPHER_ROOM_MAX: usize = 17 * 1024;
 /// Ciphertext read at once when the caller waits with a small buffer: enough for a first request's record.
 const CIPHER_ROOM_MIN: usize = 512;
+/// Under TLS a body up to this is copied behind its head, so that both are one record.
+const COALESCE_MAX: usize = 16 * 1024;
 /// Alerts, tickets and key updates are small; a peer that does not even take those is not waited for longer.
 const FLUSH_STALL: Duration = Duration::from_secs(10);
 /// Plaintext handed to TLS at once, so that one large body does not stand encrypted in memory as a whole.
@@ -255,11 +257,15 @@ impl Stream {
     /// used again; after an error there may be none left. `TimedOut` when the peer takes nothing for as long as `stall`.
     pub async fn write_pair_within(
         &mut self,
-        head: Vec<u8>,
+        mut head: Vec<u8>,
         mut body: Bytes,
         stall: Duration,
     ) -> (io::Result<()>, Vec<u8>) {
         if self.tls.is_some() {
+            if body.len() <= COALESCE_MAX {
+                head.extend_from_slice(&body);
+                body.clear();
+            }
             let (written, head) = self.write_vec_within(head, Instant::now() + stall, stall).await;
             return match written {
                 Ok(()) => (self.write_paced(body, Some(stall)).await, head),

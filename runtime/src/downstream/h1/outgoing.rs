@@ -24,6 +24,9 @@ use std::{
     time::Instant,
 };
 
+/// A whole answer up to this size is copied behind its head, and leaves with what other connections have to write;
+/// copying more would cost more than a system call of its own.
+const COPIED_BYTES_MAX: usize = 4 << 10;
 /// Room for a usual head.
 const HEAD_ROOM: usize = 512;
 
@@ -158,7 +161,7 @@ impl<S: Service> Connection<'_, S> {
     }
 
     async fn send_with(&mut self, mut out: Vec<u8>, data: Bytes) -> Result<(), Unfinished> {
-        if data.len() <= ANSWER_GATHER_BYTES {
+        if data.len() <= COPIED_BYTES_MAX {
             out.extend_from_slice(&data);
             drop(data);
             return self.send(out).await;

@@ -298,7 +298,7 @@ impl Connection {
             length.clamp(UPSTREAM_READ_BYTES, UPSTREAM_READ_BYTES_MAX)
         });
         self.first_room = match known {
-            Some(length) if length > UPSTREAM_READ_BYTES => UPSTREAM_HEAD_READ_BYTES,
+            Some(length) if length > UPSTREAM_HEAD_READ_BYTES => UPSTREAM_HEAD_READ_BYTES,
             _ => UPSTREAM_READ_BYTES,
         };
     }
