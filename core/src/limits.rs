@@ -192,7 +192,8 @@ pub const KEEPALIVE_PROBES: u32 = 3;
 pub struct UpstreamLimits {
     /// HTTP/1.1 connections open in one pool, busy or idle: one call each, so also its calls at once.
     pub pool_open_max: usize,
-    /// HTTP/1.1 connections a pool keeps idle: what a burst leaves behind, at about 20 KiB each.
+    /// HTTP/1.1 connections a pool keeps idle: all it may have open, because under load they come and go by the
+    /// microsecond and to dial anew costs more than ten calls. One that idles for a second holds about a kilobyte.
     pub pool_idle_max: usize,
     /// Calls waiting for a connection or stream in one pool; beyond it `PoolFull`. As many as a worker has client
     /// connections: who waits costs nothing but memory, while who is refused asks again at once, and at the limit of
@@ -228,7 +229,7 @@ impl Default for UpstreamLimits {
     fn default() -> Self {
         Self {
             pool_open_max: 256,
-            pool_idle_max: 64,
+            pool_idle_max: 256,
             pool_waiting_max: 4_096,
             worker_open_max: 2_048,
             worker_idle_max: 1_024,

@@ -88,7 +88,18 @@ impl Process {
 
     /// Resident memory of it and its children; pages they share count for each.
     pub fn rss_bytes(&self) -> u64 {
-        self.pids().into_iter().filter_map(rss_bytes).sum()
+        self.pids()
+            .into_iter()
+            .filter_map(|pid| resident(pid, "VmRSS:"))
+            .sum()
+    }
+
+    /// The most it has held so far, with its children: the sum of each one's most.
+    pub fn rss_bytes_max(&self) -> u64 {
+        self.pids()
+            .into_iter()
+            .filter_map(|pid| resident(pid, "VmHWM:"))
+            .sum()
     }
 
     /// What it has printed.
@@ -197,9 +208,9 @@ fn parents() -> Vec<(u32, u32)> {
         .collect()
 }
 
-fn rss_bytes(pid: u32) -> Option<u64> {
+fn resident(pid: u32, field: &str) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:"))?;
+    let line = status.lines().find_map(|l| l.strip_prefix(field))?;
     let kib: u64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
     Some(kib * 1024)
 }

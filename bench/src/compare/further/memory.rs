@@ -15,6 +15,8 @@ const COUNTS: [usize; 2] = [2_000, 9_500];
 const SESSIONS: usize = 4_000;
 /// Event streams held.
 const STREAMS: usize = 1_000;
+/// Results under way at once: bytes, and how many.
+const LARGE: [(usize, usize); 2] = [(1 << 20, 64), (16 << 20, 64)];
 /// Calls before the first look, so that what is allocated once is there.
 const FIRST_CALLS: usize = 200;
 /// Until allocators and kernel have given back what they will.
@@ -81,6 +83,30 @@ pub fn measure(bench: &Bench<'_>) -> Result<Finding> {
         held.1,
         STREAMS,
     );
+    for (bytes, count) in LARGE {
+        let upstreams = bench.upstreams(Cell::M1, std::slice::from_ref(&new))?;
+        let running = bench.start(Cell::M1, &new, &upstreams, 1)?;
+        let small = bench.work(Cell::Small, &new, &running);
+        bench.warm_up(&small)?;
+        let before = running.process.rss_bytes_max();
+        let large = Work {
+            arguments: serde_json::json!({ "bytes": bytes }),
+            connections: count,
+            ..small
+        };
+        bench.measure(&large, &running, 0)?;
+        add(
+            &new.label,
+            format!("{count} results of {} MiB under way, without end", bytes >> 20),
+            format!("ringway_result_kib_of_{}_mib", bytes >> 20),
+            before,
+            running.process.rss_bytes_max(),
+            count,
+        );
+    }
+    finding
+        .remarks
+        .push("Results under way: the most that was held at any moment.".to_owned());
     finding
         .remarks
         .push("Kernel memory of sockets comes on top, the same for all.".to_owned());

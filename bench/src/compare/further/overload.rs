@@ -7,7 +7,7 @@
 use super::{Bench, Result, finding, row};
 use crate::compare::{
     results::{Finding, Sample, Spread},
-    rows::BASE,
+    rows::{BASE, FLOOR},
     upstream::Wanted,
     work::{Cell, Pace, Work},
 };
@@ -115,9 +115,10 @@ fn capacity(
     Ok(())
 }
 
-/// With the processor as the limit, beside a proxy that cannot refuse.
+/// With the processor as the limit, beside a proxy that does not queue and a relay that only copies: a call of many
+/// callers finds nothing of its own in the caches, with whoever serves it.
 fn processor(bench: &Bench<'_>, rounds: usize, finding: &mut Finding) -> Result<()> {
-    for id in ["ringway", BASE] {
+    for id in ["ringway", BASE, FLOOR] {
         let row = row(id)?;
         let upstreams = bench.upstreams(Cell::Small, std::slice::from_ref(&row))?;
         let (running, work) = super::warm(bench, &row, &upstreams, 1)?;
