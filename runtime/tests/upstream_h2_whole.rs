@@ -6,7 +6,7 @@
 mod upstream_support;
 
 use bytes::Bytes;
-use ringway_core::limits::{UPSTREAM_WHOLE_BYTES_MAX, UpstreamLimits};
+use ringway_core::limits::{UPSTREAM_HOLD_BYTES_MAX, UpstreamLimits};
 use ringway_proto::snapshot::{HttpVersion, Timeouts};
 use ringway_runtime::{
     io,
@@ -142,6 +142,29 @@ fn an_answer_that_never_becomes_whole_is_a_fault_of_a_sent_request() {
 }
 
 #[test]
+fn a_refusal_whose_body_breaks_off_is_still_a_refusal() {
+    on_workers(UpstreamLimits::default(), |pools| async move {
+        let peer = Peer::start(|listener| {
+            let mut conn = Frames::open(listener.accept(), &[]);
+            let (stream, _) = conn.request();
+            // `:status: 404` is the thirteenth of the static table.
+            let mut block = head(&[(CONTENT_LENGTH, "11")]);
+            block[0] = 0x80 | 13;
+            conn.send(HEADERS, END_HEADERS, stream, &block);
+            settle(&mut conn);
+            conn.send(DATA, 0, stream, b"hello ");
+            conn.reset(stream, INTERNAL_ERROR);
+            conn.expect_end();
+        });
+        let response = pools.send(&h2c(&peer), ANYONE, post("{}")).await.expect("a head");
+        assert_eq!(response.status, 404);
+        assert_eq!(text(response).await.expect_err("cut").kind, FaultKind::Reset);
+        pools.retain(|_| false);
+        peer.finished().await;
+    });
+}
+
+#[test]
 fn silence_before_the_end_is_given_up_and_reset() {
     on_workers(UpstreamLimits::default(), |pools| async move {
         let peer = Peer::start(|listener| {
@@ -171,7 +194,7 @@ fn events_and_long_answers_are_passed_on_as_they_come() {
         let (go_on, goes_on) = mpsc::channel();
         let peer = Peer::start(move |listener| {
             let mut conn = Frames::open(listener.accept(), &[]);
-            let long = (UPSTREAM_WHOLE_BYTES_MAX + 1).to_string();
+            let long = (UPSTREAM_HOLD_BYTES_MAX + 1).to_string();
             let (stream, _) = conn.request();
             conn.send(HEADERS, END_HEADERS, stream, &head(&[(CONTENT_LENGTH, &long)]));
             conn.send(DATA, 0, stream, b"begun");
@@ -199,9 +222,9 @@ fn an_answer_in_one_large_frame_is_taken() {
         let peer = Peer::start(|listener| {
             let mut conn = Frames::open(listener.accept(), &[]);
             let (stream, _) = conn.request();
-            state(&mut conn, stream, UPSTREAM_WHOLE_BYTES_MAX);
+            state(&mut conn, stream, UPSTREAM_HOLD_BYTES_MAX);
             // The client's SETTINGS came before its request and are in force.
-            conn.send(DATA, END_STREAM, stream, &vec![b'x'; UPSTREAM_WHOLE_BYTES_MAX]);
+            conn.send(DATA, END_STREAM, stream, &vec![b'x'; UPSTREAM_HOLD_BYTES_MAX]);
             conn.expect_end();
         });
         let response = pools
@@ -209,7 +232,7 @@ fn an_answer_in_one_large_frame_is_taken() {
             .await
             .expect("answers");
         let whole = response.body.into_whole().ok().expect("whole");
-        assert!(whole == vec![b'x'; UPSTREAM_WHOLE_BYTES_MAX]);
+        assert!(whole == vec![b'x'; UPSTREAM_HOLD_BYTES_MAX]);
         pools.retain(|_| false);
         peer.finished().await;
     });

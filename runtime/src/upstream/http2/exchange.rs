@@ -15,7 +15,7 @@ use crate::io::recycled;
 use bytes::{Bytes, BytesMut};
 use h2::{Reason, RecvStream, SendStream, client::ResponseFuture};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use ringway_core::limits::UPSTREAM_WHOLE_BYTES_MAX as WHOLE_BYTES_MAX;
+use ringway_core::limits::UPSTREAM_HOLD_BYTES_MAX;
 use ringway_proto::http::accept::is_event_stream;
 use std::{
     future::{Future, poll_fn},
@@ -175,7 +175,9 @@ impl Live {
             .get(CONTENT_LENGTH)
             .and_then(|v| v.to_str().ok()?.parse().ok());
         let mut piece = self.at_hand().await?;
+        // A refusal is one by its head, whatever becomes of its body.
         if !self.received_all
+            && parts.status.is_success()
             && let Some(length) = length.and_then(worth_waiting)
             && !parts
                 .headers
@@ -309,7 +311,7 @@ impl Live {
 /// The length to wait for, where waiting costs less than passing on in pieces.
 fn worth_waiting(length: u64) -> Option<usize> {
     let length = usize::try_from(length).ok()?;
-    (length <= WHOLE_BYTES_MAX).then_some(length)
+    (length <= UPSTREAM_HOLD_BYTES_MAX).then_some(length)
 }
 
 enum Step {
