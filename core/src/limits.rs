@@ -288,7 +288,7 @@ pub const CLIENT_STREAM_WINDOW_BYTES: u32 = 256 << 10;
 /// most a connection can make us hold.
 pub const CLIENT_CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
 /// Answer bytes buffered for one HTTP/2 stream beyond what the client's window takes.
-/// An answer that was awaited whole ([`UPSTREAM_WHOLE_BYTES_MAX`]) fits, because it is held in memory anyway.
+/// An answer that was awaited whole ([`UPSTREAM_HOLD_BYTES_MAX`]) fits, because it is held in memory anyway.
 pub const CLIENT_STREAM_SEND_BYTES_MAX: usize = 128 << 10;
 /// Streams a client may reset before we have seen them, per connection; more is the rapid-reset attack
 /// (CVE-2023-44487) and closes the connection.
@@ -326,11 +326,8 @@ pub const INFORMATIONAL_MAX: usize = 8;
 pub const HTTP2_STREAM_WINDOW_BYTES: u32 = 1 << 20;
 /// Receive window of one HTTP/2 connection: unread streams must not starve the others; sixteen may stall.
 pub const HTTP2_CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
-/// Largest HTTP/2 frame taken: an answer of [`UPSTREAM_WHOLE_BYTES_MAX`] can come in one and need not be put together.
+/// Largest HTTP/2 frame taken: an answer of [`UPSTREAM_HOLD_BYTES_MAX`] can come in one and need not be put together.
 pub const HTTP2_FRAME_BYTES: u32 = 128 << 10;
-/// Answers of a stated length up to this are awaited whole: a JSON message is of no use before its end, and in one
-/// piece it costs less to pass on. The longest buffer that a worker keeps for the next.
-pub const UPSTREAM_WHOLE_BYTES_MAX: usize = 128 << 10;
 /// Reset streams an HTTP/2 connection remembers, to ignore what the peer sent before it knew: thirty seconds'
 /// worth at the default pace.
 pub const HTTP2_RESET_STREAMS_MAX: usize = 300;
