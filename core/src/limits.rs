@@ -86,7 +86,8 @@ pub const LEG_ID_BYTES_MAX: usize = 512;
 pub const REQUEST_STATE_CHARS_MAX: usize = 64 << 10;
 /// The sealed id of a server's request: an id and a session id at their bounds, and the seal.
 pub const SERVER_REQUEST_ID_CHARS_MAX: usize = 2 << 10;
-/// A raw JSON id: SDKs count integers; some send UUIDs. Longer ones are refused, not stored.
+/// A raw JSON id that outlives its message: SDKs count integers; some send UUIDs. Longer ones pass through, are cut in
+/// access lines, and are not sealed into a request of a server.
 pub const ID_BYTES_MAX: usize = 256;
 /// A search query, in bytes.
 pub const QUERY_BYTES_MAX: usize = 1 << 10;
