@@ -50,7 +50,7 @@ pub fn draw(table: &Table, file: &Path) -> Result<()> {
             "µs",
             "CPU µs a call: dark in user space, light in the kernel; the line spans the rounds",
         ),
-        Pace::Constant(_) | Pace::Poisson(_) => (
+        Pace::Constant(_) | Pace::Poisson(_) | Pace::Search => (
             bars(table, latency_bar),
             "µs",
             "latency in µs: dark to the median, light to the 99th percentile; the line spans the rounds' 99th percentiles",

@@ -63,7 +63,7 @@ pub fn finding(finding: &Finding) -> String {
 pub fn table(table: &Table) -> String {
     let mut text = match table.cell.pace() {
         Pace::Closed => cpu_table(table),
-        Pace::Constant(_) | Pace::Poisson(_) => latency_table(table),
+        Pace::Constant(_) | Pace::Poisson(_) | Pace::Search => latency_table(table),
     };
     text.push_str(&state(table));
     text.push_str(&origin(&table.origin));

@@ -107,6 +107,8 @@ pub enum Pace {
     Constant(f64),
     /// So many a second, each moment as likely as any other.
     Poisson(f64),
+    /// As many a second as are borne, which the generator finds out.
+    Search,
 }
 
 /// An HTTP version.
@@ -221,4 +223,15 @@ pub struct Answered {
     pub p99_us: f64,
     /// Whether the generator says that it set the pace itself.
     pub limited: bool,
+    /// What a search found besides: `per_s` is the rate that was borne.
+    pub search: Option<Searched>,
+}
+
+/// See [`Answered::search`].
+#[derive(Clone, Debug)]
+pub struct Searched {
+    /// The highest rate of answers seen at any load.
+    pub peak_per_s: f64,
+    /// Why it ended, as `ringway-loadtest` names it.
+    pub ended: String,
 }

@@ -5,6 +5,7 @@ mod memory;
 mod overload;
 mod reload;
 mod scale;
+mod search;
 mod start;
 
 use super::{
@@ -28,6 +29,8 @@ pub enum Further {
     Scale,
     /// Three times the load that can be borne
     Overload,
+    /// The highest rate that is borne, found by the load tester
+    Search,
     /// Start to the first served call
     Start,
     /// A large snapshot taken up under load
@@ -42,6 +45,7 @@ impl Further {
             Self::Held => held::measure(bench, rounds),
             Self::Scale => scale::measure(bench, rounds),
             Self::Overload => overload::measure(bench, rounds),
+            Self::Search => search::measure(bench),
             Self::Start => start::measure(bench, rounds),
             Self::Reload => reload::measure(bench, rounds),
         }

@@ -4,7 +4,7 @@ use super::{
     super::{
         failure::{Context, Failure, Result, write},
         place::Placement,
-        work::{Answered, Http, Pace, Work},
+        work::{Answered, Http, Pace, Searched, Work},
     },
     Generator,
 };
@@ -26,6 +26,14 @@ struct Report {
     total: Outcome,
     stages: Vec<Stage>,
     headroom: Headroom,
+    saturation: Option<Saturation>,
+}
+
+#[derive(Deserialize)]
+struct Saturation {
+    sustained_per_s: f64,
+    peak_per_s: f64,
+    ended: String,
 }
 
 /// A comparison has one.
@@ -64,7 +72,13 @@ impl Generator for Loadtest {
         command.args(["--tool", &work.tool]);
         command.args(["--arguments", &work.arguments.to_string()]);
         command.args(["--connections", &work.connections.to_string()]);
-        command.args(["--duration", &format!("{}s", work.duration.as_secs_f64())]);
+        let duration = format!("{}s", work.duration.as_secs_f64());
+        let time = if work.pace == Pace::Search {
+            "--probe"
+        } else {
+            "--duration"
+        };
+        command.args([time, &duration]);
         command.args(["--warmup", "0s"]);
         command.args(["--revision", work.era.name()]);
         command.args([
@@ -78,6 +92,7 @@ impl Generator for Loadtest {
             Pace::Closed => drop(command.args(["--concurrency", &work.connections.to_string()])),
             Pace::Constant(rate) => drop(command.args(["--rate", &rate.to_string()])),
             Pace::Poisson(rate) => drop(command.args(["--rate", &rate.to_string(), "--poisson"])),
+            Pace::Search => drop(command.arg("--search")),
         }
         if let Some(ca) = &work.ca {
             command.arg("--ca-file").arg(ca);
@@ -107,10 +122,17 @@ impl Generator for Loadtest {
             ok: report.total.ok,
             failed: report.total.errors.values().sum(),
             errors: errors.join(", "),
-            per_s: report.stages.last().map_or(0.0, |stage| stage.answered_per_s),
+            per_s: match &report.saturation {
+                Some(found) => found.sustained_per_s,
+                None => report.stages.last().map_or(0.0, |stage| stage.answered_per_s),
+            },
             p50_us: report.total.latency.p50,
             p99_us: report.total.latency.p99,
             limited: report.headroom.limited,
+            search: report.saturation.map(|found| Searched {
+                peak_per_s: found.peak_per_s,
+                ended: found.ended,
+            }),
         })
     }
 }

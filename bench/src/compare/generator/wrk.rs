@@ -59,6 +59,7 @@ impl Generator for Wrk {
             p50_us,
             p99_us,
             limited: false,
+            search: None,
         })
     }
 }
