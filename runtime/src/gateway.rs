@@ -8,7 +8,7 @@ use crate::{
     downstream::tls::ServerTls,
     io::Driver,
     mcp::{
-        access, inbox, party,
+        access, aside, inbox, party,
         shared::{EndedSessions, LETTERS_MAX, Letter, Shared},
         view::Live,
         worker::Mcp,
@@ -100,6 +100,7 @@ impl Gateway {
         let (lines, printer) = access::Lines::start(crate::log::access())?;
         let shared = Arc::new(Shared {
             live,
+            retired: aside::Retired::start()?,
             sealer,
             limits: settings.limits,
             replica: u64::from_le_bytes(crate::random::bytes()),
@@ -166,7 +167,9 @@ impl Gateway {
     pub fn publish(&self, document: &Document) -> Result<(), Vec<Finding>> {
         // A panic while compiling left nothing half done: the store is the last step.
         let _one_at_a_time = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
-        let live = Live::compile(document, Some(&self.shared.live.load()))?;
+        let compile = || Live::compile(document, Some(&self.shared.live.load()));
+        // Without a thread for it, here.
+        let live = aside::compile(compile).unwrap_or_else(|_| compile())?;
         for warning in &live.snapshot.warnings {
             tracing::warn!("snapshot {}: {warning}", live.snapshot.number);
         }

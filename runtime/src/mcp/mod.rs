@@ -7,6 +7,7 @@
 
 pub mod access;
 pub mod answer;
+pub mod aside;
 pub mod calls;
 pub mod inbox;
 pub mod legacy;

@@ -44,6 +44,7 @@ fn mcp() -> Rc<Mcp> {
     let resolver = Resolver::start(&side.handle(), DnsLimits::default());
     let (lines, _) = Lines::start(Some(Format::Json)).unwrap();
     let shared = Shared {
+        retired: crate::mcp::aside::Retired::start().expect("a thread"),
         live: Arc::new(ArcSwap::from_pointee(Live::compile(&document, None).unwrap())),
         sealer: Sealer::new(vec![SealKey {
             id: 1,

@@ -3,7 +3,7 @@
 //! Nothing here is locked on a request's path (DESIGN invariant 8). A worker that needs another one writes it a
 //! [`Letter`]; a letter that finds a full box is dropped, and each kind says below what that costs.
 
-use super::{access::Lines, view::Live};
+use super::{access::Lines, aside::Retired, view::Live};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use ringway_core::{limits::Limits, seal::Sealer};
@@ -25,6 +25,8 @@ pub const LETTERS_MAX: usize = 4_096;
 pub struct Shared {
     /// The live snapshot with its compiled endpoints.
     pub live: Arc<ArcSwap<Live>>,
+    /// Takes down what was live.
+    pub retired: Retired,
     /// Seals session ids, request states and rewritten ids.
     pub sealer: Sealer,
     /// Bounds.

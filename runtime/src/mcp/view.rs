@@ -4,6 +4,7 @@
 //! that worker rendered from it. A call takes a [`View`] once and keeps it: an `Rc`, so that taking it costs no
 //! atomic operation that other cores would feel.
 
+use super::aside::Retired;
 use crate::upstream::{Endpoint, EndpointError};
 use bytes::Bytes;
 use ringway_core::{
@@ -149,16 +150,24 @@ pub struct View {
     pub lists: RefCell<catalogue::Cache>,
     /// This worker's own copies: counting references to shared ones would be felt by all workers.
     openings: Vec<Openings<Rc<Prefix>>>,
+    retired: Retired,
+}
+
+impl Drop for View {
+    fn drop(&mut self) {
+        self.retired.take(&self.live);
+    }
 }
 
 impl View {
-    /// A fresh view with nothing rendered.
-    pub fn new(live: Arc<Live>) -> Self {
+    /// A fresh view with nothing rendered; `retired` takes what it sees when it is over.
+    pub fn new(live: Arc<Live>, retired: Retired) -> Self {
         let openings = live.openings.iter().map(Openings::local).collect();
         Self {
             live,
             lists: RefCell::default(),
             openings,
+            retired,
         }
     }
 

@@ -110,6 +110,7 @@ impl Mcp {
     pub fn new(number: usize, shared: Arc<Shared>, pools: Rc<Pools>) -> Rc<Self> {
         let live = shared.live.load_full();
         let published = tokio::sync::watch::Sender::new(live.snapshot.number);
+        let view = Rc::new(View::new(live, shared.retired.clone()));
         Rc::new(Self {
             number,
             sheet: Sheet::new(shared.lines.clone()),
@@ -121,7 +122,7 @@ impl Mcp {
             stats: RefCell::default(),
             published,
             draining: tokio::sync::watch::Sender::new(false),
-            view: RefCell::new(Rc::new(View::new(live))),
+            view: RefCell::new(view),
         })
     }
 
@@ -138,7 +139,7 @@ impl Mcp {
         if stale {
             self.pools
                 .retain(|endpoint| live.endpoints().iter().any(|e| **e == *endpoint));
-            *self.view.borrow_mut() = Rc::new(View::new(live));
+            *self.view.borrow_mut() = Rc::new(View::new(live, self.shared.retired.clone()));
             self.published.send_replace(number);
         }
     }
