@@ -33,7 +33,7 @@ pub fn measure(bench: &Bench<'_>, rounds: usize) -> Result<Finding> {
         "offered",
         "served",
         "served to peak",
-        "refused",
+        "not served",
         "CPU µs a call: peak / overload",
         "p50 of overload, ms",
         "resident, peak / overload",
@@ -49,7 +49,8 @@ pub fn measure(bench: &Bench<'_>, rounds: usize) -> Result<Finding> {
     }
     finding.remarks.push(format!(
         "Its pool holds {FILLING} connections: that and the upstream's time are the peak. {CROWD} callers' calls \
-         wait in the pool's line, and the generator's for a free caller."
+         wait in the pool's line, and the generator's for a free caller; those that found none before the end were \
+         not served. None was refused unless a warning says so."
     ));
     processor(bench, rounds, &mut finding)?;
     refusals(bench, rounds, &mut finding)?;

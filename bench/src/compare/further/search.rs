@@ -31,7 +31,6 @@ pub fn measure(bench: &Bench<'_>) -> Result<Finding> {
         "target",
         "borne, calls/s: min / max",
         "peak of answers, calls/s",
-        "p50 / p99 there, ms",
         "search ended",
     ];
     let mut finding = finding(bench, "search", "The highest rate that is borne", &columns);
@@ -89,9 +88,7 @@ fn search(bench: &Bench<'_>, id: &str, label: &str, work: &Work, finding: &mut F
     }
     let of = |figure: fn(&Answered) -> f64| Spread::of(found.iter().map(figure));
     let peak = |answered: &Answered| answered.search.as_ref().map_or(0.0, |search| search.peak_per_s);
-    let (Some(borne), Some(peak), Some(p50), Some(p99)) =
-        (of(|a| a.per_s), of(peak), of(|a| a.p50_us), of(|a| a.p99_us))
-    else {
+    let (Some(borne), Some(peak)) = (of(|a| a.per_s), of(peak)) else {
         return Ok(());
     };
     let ended: Vec<&str> = found
@@ -102,7 +99,6 @@ fn search(bench: &Bench<'_>, id: &str, label: &str, work: &Work, finding: &mut F
         label.to_owned(),
         format!("{:.0} / {:.0}", borne.min, borne.max),
         format!("{:.0}", peak.max),
-        format!("{:.2} / {:.2}", p50.median / 1e3, p99.median / 1e3),
         ended.join(", "),
     ]);
     finding.figures.insert(format!("{id}_per_s"), borne.median);
