@@ -62,7 +62,8 @@ mod tests {
     use ringway_proto::snapshot::Document;
 
     fn live() -> Arc<Live> {
-        let document: Document = serde_json::from_str(r#"{"format": 1, "number": 1, "servers": []}"#).expect("sound");
+        let document: Document =
+            serde_json::from_str(r#"{"format": 1, "number": 1, "servers": []}"#).expect("sound");
         Arc::new(Live::compile(&document, None).expect("sound"))
     }
 
