@@ -25,7 +25,7 @@ pub enum Outcome {
 }
 
 /// Answers up to this size are looked through.
-const LOOK_INTO_MAX: usize = 16 << 10;
+const LOOK_INTO_MAX: usize = 64 << 10;
 /// Of answers up to this size only the two ends are, where servers put `error` and `isError`: all of it would have to
 /// come through the cache once more. Still larger ones count as answered.
 const LOOK_AT_MAX: usize = 128 << 10;
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn a_long_answer_is_looked_at_where_failures_stand() {
-        let text = "\\\"error\\\":{".repeat(5_000);
+        let text = "\\\"error\\\":{".repeat(7_000);
         for (before, after, outcome) in [
             ("", "", Outcome::Ok),
             ("\"isError\":true,", "", Outcome::ToolError),
